@@ -120,7 +120,8 @@ struct pmw_frame {
 };
 
 /* What the CRC32C of DATA and ACK is seeded with, beside the bytes of the frame itself (W7): a frame
- * that decodes to another connection, offset or epoch than its sender meant fails the check. */
+ * that decodes to another connection, offset or epoch than its sender meant fails the check.
+ * check = CRC32C(secret 8 || cid 8 || seq 8 || ack 8 || epoch 4 || frame without its check). */
 struct pmw_check_seed {
     uint64_t secret; /* of this session and direction */
     uint64_t cid, seq, ack; /* full 64-bit values */
@@ -246,6 +247,7 @@ enum pmw_error {
 #undef PMW_X
 };
 const char *pmw_error_text(int error);
+const char *pmw_type_name(int type); /* "DATA", ...; "UNKNOWN" */
 
 /* --- encode / decode. Decoders take exactly one datagram (or one entry's frame), demand that every byte
  * is accounted for, and never read past len. Encoders write at most cap bytes. The MAC and the CRC are left
@@ -284,7 +286,8 @@ int pmw_entry_encode(uint8_t *buf, size_t cap, const struct pmw_entry *e);
  * the end or at PAD (whose bytes must be zero), or an error. */
 int pmw_entry_next(const uint8_t *buf, size_t end, size_t *at, struct pmw_entry *out);
 
-/* --- CRC32C (Castagnoli, RFC 3720 appendix B.4), hardware when the CPU has it ------------------ */
+/* --- CRC32C (Castagnoli, RFC 3720 appendix B.4), hardware when the CPU has it. Start with crc 0; giving the result of
+ * one call to the next continues it: crc(crc(0, a), b) = crc(0, a || b). -------------------------------------------- */
 uint32_t pmw_crc32c(uint32_t crc, const void *data, size_t len);
 
 /* --- keyed functions (libsodium): seal.c ------------------------------------------------------ */
