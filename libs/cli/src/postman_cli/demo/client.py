@@ -128,14 +128,12 @@ class DemoClient:
         print(json.dumps(line), flush=True)
 
     def report(self) -> dict[str, object]:
-        books = {
-            str(c.number): {"sent": c.sent.report(), "received": c.received.report()} for c in self.connections
+        books = {str(c.number): {"sent": c.sent.report(), "received": c.received.report()} for c in self.connections}
+        times = {
+            str(c.number): {"sent_ns": c.send_times_ns.tolist(), "replied_ns": c.reply_times_ns.tolist()}
+            for c in self.connections
         }
-        times = {str(c.number): c.reply_times_ns.tolist() for c in self.connections}
-        latencies = sorted(
-            reply - send for c in self.connections for send, reply in zip(c.send_times_ns, c.reply_times_ns, strict=False)
-        )
-        return {"books": books, "errors": self.errors, "reply_times_ns": times, "latencies_ns": latencies}
+        return {"books": books, "errors": self.errors, "times": times}
 
 
 def _connect(options: argparse.Namespace, vcl: ModuleType | None) -> list[_Connection]:

@@ -58,7 +58,8 @@ class Namespace:
             stderr=subprocess.PIPE,
             preexec_fn=die_with_parent,
         )
-        assert self._holder.stdout is not None and self._holder.stderr is not None
+        assert self._holder.stdout is not None
+        assert self._holder.stderr is not None
         if self._holder.stdout.readline().strip() != b"held":
             cause = self._holder.stderr.read().decode().strip()
             self.close()
@@ -98,9 +99,7 @@ class Namespace:
 
     def write_sysfs(self, path: str, value: str) -> bool:
         """Sets a tunable of this host's interfaces; False where the kernel or the container does not let us."""
-        done = subprocess.run(
-            self.enter(["sh", "-c", f"echo {value} > {path}"]), capture_output=True, check=False
-        )
+        done = subprocess.run(self.enter(["sh", "-c", f"echo {value} > {path}"]), capture_output=True, check=False)
         return done.returncode == 0
 
     def close(self) -> None:

@@ -8,12 +8,12 @@ from types import TracebackType
 from .namespaces import Namespace, require_root, run
 from .topology import DATA_DEVICE, DATA_PREFIX_LEN, MGMT_DEVICE, Host, Topology
 
-# A helper's port takes whole Ethernet frames, as from a wire. A veth would hand it what no wire carries: segments not yet cut
-# (GSO, TSO) and checksums not yet computed.
+# A helper's port takes whole Ethernet frames, as from a wire. A veth would hand it what no wire carries: segments not
+# yet cut (GSO, TSO) and checksums not yet computed.
 _WIRE_LIKE = ("tx", "off", "tso", "off", "gso", "off", "tx-udp-segmentation", "off")
 
-# With these the server's kernel merges the equal datagrams of a trunk into one large read (UDP GRO): NAPI waits a moment
-# for the next packet instead of flushing after each one.
+# With these the server's kernel merges the equal datagrams of a trunk into one large read (UDP GRO): NAPI waits a
+# moment for the next packet instead of flushing after each one.
 _GRO_FLUSH_TIMEOUT_NS = 30_000
 _NAPI_DEFER_HARD_IRQS = 2
 
