@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's client: many connections in one selectors loop, each sending a request, waiting for its reply, sending the next.
+"""The demo's client: many connections in one selectors loop, each with a bounded number of requests outstanding.
 
 It prints one JSON line per progress step and keeps its own ledger; at the end it writes its books, every reply's
 time, and the path events that its VCL saw.

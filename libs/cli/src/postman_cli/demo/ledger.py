@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The endpoints' own books: what an application handed to its socket and what it got out, byte for byte.
 
-Nothing here asks Postman. A message is 64 bytes that only one (connection, direction, sequence number) can have, so whoever
-reads it knows whether it is the next one, was seen before, came late, or was altered; a running hash covers every byte.
+Nothing here asks Postman. A message is 64 bytes that only one (connection, direction, sequence number) can have, so
+whoever reads it knows whether it is the next one, was seen before, came late, or was altered; a running hash covers
+every byte.
 """
 
 from __future__ import annotations
