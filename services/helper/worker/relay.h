@@ -46,11 +46,13 @@ struct relay_stats {
 };
 
 /* Where output goes. alloc gives room for one UDP payload of at most cap bytes (an mbuf's data behind its headroom), or NULL;
- * send hands it over. A batch being filled holds exactly one such buffer. */
+ * send hands it over. A batch being filled holds exactly one such buffer; release gives it back unsent (a server was removed,
+ * the relay is freed) and may be NULL. */
 struct relay_sink {
     void *ctx;
     uint8_t *(*alloc)(void *ctx, size_t cap);
     void (*send)(void *ctx, uint8_t *buf, size_t len, const struct pmw_addr *to, bool to_server);
+    void (*release)(void *ctx, uint8_t *buf);
 };
 
 struct relay_config {
@@ -78,8 +80,8 @@ struct relay_server {
 
 int relay_new(struct relay **out, const struct relay_config *config); /* 0, -EINVAL, -ENOMEM */
 void relay_free(struct relay *r);
-int relay_server_set(struct relay *r, const struct relay_server *s); /* add or replace; 0 or -ENOSPC */
-int relay_server_remove(struct relay *r, uint16_t server_id);        /* 0 or -ENOENT */
+int relay_server_set(struct relay *r, const struct relay_server *s); /* add or replace; 0, -ENOSPC or -EINVAL */
+int relay_server_remove(struct relay *r, uint16_t server_id);        /* all its shards; 0 or -ENOENT */
 void relay_set_draining(struct relay *r, bool draining); /* PONG then says so */
 
 /* One UDP payload that arrived on the client port / on the trunk port. Returns 0 or the drop reason counted. */

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A trunk batch -> its entries. Nothing of a batch is believed before its tag holds (T1), and no entry is handed out
+ * before all of them decode (W1).
+ */
+#ifndef POSTMAN_DISASSEMBLER_H
+#define POSTMAN_DISASSEMBLER_H
+
+#include "relay.h"
+#include "server_table.h"
+
+/* Finds the server at `from` under whose key the batch is authentic and new, and fills entries[PMW_TRUNK_ENTRIES_MAX],
+ * which point into buf. Returns their number, or -(drop reason). */
+int disassembler_open(struct server_table *servers, const struct pmw_addr *from, const uint8_t *buf, size_t len,
+                      struct pmw_entry *entries);
+
+#endif
