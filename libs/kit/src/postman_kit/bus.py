@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NATS as our services use it: typed JSON messages in and out, trace context in headers, and no start that waits.
+
+`Bus.start` returns at once. A task connects, for ever, and connects again when the connection ends for good;
+subscriptions and streams that were asked for are made on each new connection. Until then `publish` drops (core NATS is
+for what is stale in a second anyway) and `publish_durable` raises `BusUnavailable`: the outbox tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+import nats
+import nats.errors
+import nats.js.errors
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.api import RetentionPolicy, StorageType, StreamConfig
+from opentelemetry import context as otel_context
+from opentelemetry import propagate, trace
+from pydantic import BaseModel, ValidationError
+
+from postman_kit.urls import redact
+
+MESSAGE_BYTES_MAX: Final = 64 * 1024
+_RECONNECT_WAIT_S: Final = 0.25
+_RESTART_WAIT_S: Final = 1.0  # after the server closed us for good, e.g. with a wrong password
+_PING_INTERVAL_S: Final = 5  # two unanswered pings: the connection is dead
+_DRAIN_S: Final = 2.0
+
+M = TypeVar("M", bound=BaseModel)
+Handler = Callable[[str, M], Awaitable[None]]
+"""Called with the subject and the message. What it raises is logged and counted, never fatal."""
+
+_log = structlog.get_logger(__name__)
+_tracer = trace.get_tracer(__name__)
+
+
+class BusUnavailable(Exception):
+    """NATS did not take (or did not acknowledge) a message; nothing is known about what became of it."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A JetStream stream that must exist. Old messages go when a limit is reached; duplicates within the window too."""
+
+    name: str
+    subjects: tuple[str, ...]
+    age_s_max: float = 24 * 3600.0
+    bytes_max: int = 256 * 1024 * 1024
+    duplicate_window_s: float = 120.0
+
+    def config(self) -> StreamConfig:
+        """The same in NATS's words."""
+        return StreamConfig(
+            name=self.name,
+            subjects=list(self.subjects),
+            retention=RetentionPolicy.LIMITS,
+            storage=StorageType.FILE,
+            max_age=self.age_s_max,
+            max_bytes=self.bytes_max,
+            max_msg_size=MESSAGE_BYTES_MAX,
+            duplicate_window=self.duplicate_window_s,
+        )
+
+
+@dataclass(frozen=True)
+class _Subscription(Generic[M]):
+    subject: str
+    model: type[M]
+    handler: Handler[M]
+    queue: str
+
+
+class Bus:
+    """One process's connection to NATS.
+
+    `counters`: published, dropped (core messages while disconnected), received, malformed, failed (handler raised).
+    """
+
+    def __init__(self, url: str, *, name: str) -> None:
+        """`url` may carry user and password; `name` is what NATS's monitoring shows."""
+        self.counters: Counter[str] = Counter()
+        self._url = url
+        self._name = name
+        self._client: Client | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+        self._subscriptions: list[_Subscription[Any]] = []
+        self._streams: list[Stream] = []
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a publish has a chance now."""
+        return self._client is not None and self._client.is_connected
+
+    # --- life ----------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin to connect, and return."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name=f"bus {self._name}")
+
+    async def wait_connected(self, timeout_s: float) -> bool:
+        """Wait until connected with everything subscribed; False if that took longer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._ready.wait()
+        return self.is_connected
+
+    async def stop(self) -> None:
+        """Let handlers finish, flush and close. Bounded in time, whatever the network does."""
+        task, self._task = self._task, None
+        client, self._client = self._client, None
+        self._ready.clear()
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if client is not None and not client.is_closed:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(_DRAIN_S):
+                    await (client.drain() if client.is_connected else client.close())
+            if not client.is_closed:
+                with contextlib.suppress(Exception):
+                    async with asyncio.timeout(_DRAIN_S):
+                        await client.close()
+
+    # --- out -----------------------------------------------------------------------------------------
+
+    async def publish(self, subject: str, message: BaseModel) -> bool:
+        """Publish on core NATS. False (and counted as dropped) while disconnected: never queued until stale."""
+        client = self._client
+        if client is None or not client.is_connected:
+            self.counters["dropped"] += 1
+            return False
+        try:
+            await client.publish(subject, _encode(message), headers=_trace_headers())
+        except (nats.errors.Error, OSError):
+            self.counters["dropped"] += 1
+            return False
+        self.counters["published"] += 1
+        return True
+
+    async def publish_durable(
+        self, subject: str, payload: bytes, *, message_id: str, trace_parent: str | None = None, timeout_s: float = 2.0
+    ) -> None:
+        """Publish to the stream of this subject and wait until it is stored. The same id is stored once."""
+        client = self._client
+        if client is None or not client.is_connected:
+            raise BusUnavailable("not connected to NATS")
+        headers = {"Nats-Msg-Id": message_id}
+        if trace_parent:
+            headers["traceparent"] = trace_parent
+        try:
+            await client.jetstream().publish(subject, payload, timeout=timeout_s, headers=headers)
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            raise BusUnavailable(
+                f"NATS did not store a message on {subject}: {error or type(error).__name__}"
+            ) from None
+        self.counters["published"] += 1
+
+    # --- in ------------------------------------------------------------------------------------------
+
+    async def subscribe(self, subject: str, model: type[M], handler: Handler[M], *, queue: str = "") -> None:
+        """Have `handler` called for each well-formed message, on this connection and all later ones."""
+        subscription = _Subscription(subject, model, handler, queue)
+        self._subscriptions.append(subscription)
+        if self._ready.is_set() and self._client is not None:
+            await self._apply(self._client, subscription)
+
+    async def ensure_stream(self, stream: Stream) -> None:
+        """Have this stream made or updated, on this connection and all later ones."""
+        self._streams.append(stream)
+        if self._ready.is_set() and self._client is not None:
+            await _make_stream(self._client, stream)
+
+    # --- the task --------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            client, closed = Client(), asyncio.Event()
+            try:
+                await self._connect(client, closed)
+                self._client = client
+                for stream in self._streams:
+                    await _make_stream(client, stream)
+                for subscription in self._subscriptions:
+                    await self._apply(client, subscription)
+                self._ready.set()
+                await closed.wait()
+                _log.warning("nats closed the connection", url=redact(self._url), error=str(client.last_error or ""))
+            except (nats.errors.Error, OSError, TimeoutError) as error:
+                _log.warning("nats is not usable yet", url=redact(self._url), error=repr(error))
+            finally:
+                self._ready.clear()
+                if self._client is not client and not client.is_closed:  # cancelled while connecting
+                    with contextlib.suppress(Exception):
+                        await asyncio.shield(client.close())
+            with contextlib.suppress(Exception):
+                await client.close()
+            await asyncio.sleep(_RESTART_WAIT_S)
+
+    async def _connect(self, client: Client, closed: asyncio.Event) -> None:
+        async def on_closed() -> None:
+            closed.set()
+
+        async def on_disconnected() -> None:
+            _log.warning("nats disconnected", url=redact(self._url))
+
+        async def on_reconnected() -> None:
+            _log.info("nats connected again", url=redact(self._url))
+
+        async def on_error(error: Exception) -> None:
+            _log.debug("nats error", error=repr(error))
+
+        await client.connect(
+            self._url,
+            name=self._name,
+            closed_cb=on_closed,
+            disconnected_cb=on_disconnected,
+            reconnected_cb=on_reconnected,
+            error_cb=on_error,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=_RECONNECT_WAIT_S,  # type: ignore[arg-type] # annotated int, slept as float
+            ping_interval=_PING_INTERVAL_S,
+            max_outstanding_pings=2,
+        )
+        _log.info("nats connected", url=redact(self._url))
+
+    async def _apply(self, client: Client, subscription: _Subscription[Any]) -> None:
+        async def on_message(message: Msg) -> None:
+            await self._receive(subscription, message)
+
+        await client.subscribe(subscription.subject, queue=subscription.queue, cb=on_message)
+
+    async def _receive(self, subscription: _Subscription[Any], message: Msg) -> None:
+        self.counters["received"] += 1
+        try:
+            if len(message.data) > MESSAGE_BYTES_MAX:
+                raise ValueError(f"{len(message.data)} bytes")
+            decoded = subscription.model.model_validate_json(message.data)
+        except (ValidationError, ValueError) as error:
+            self.counters["malformed"] += 1
+            _log.debug("malformed message", subject=message.subject, error=str(error)[:200])
+            return
+        token = otel_context.attach(propagate.extract(message.headers or {}))
+        try:
+            with _tracer.start_as_current_span(f"receive {subscription.subject}", kind=trace.SpanKind.CONSUMER):
+                await subscription.handler(message.subject, decoded)
+        except Exception:
+            self.counters["failed"] += 1
+            _log.exception("message was not handled", subject=message.subject)
+        finally:
+            otel_context.detach(token)
+
+
+def _encode(message: BaseModel) -> bytes:
+    return message.model_dump_json().encode()
+
+
+def _trace_headers() -> dict[str, str] | None:
+    headers: dict[str, str] = {}
+    propagate.inject(headers)
+    return headers or None
+
+
+def trace_parent() -> str | None:
+    """The W3C `traceparent` of the current span, or None if there is none."""
+    return (_trace_headers() or {}).get("traceparent")
+
+
+async def _make_stream(client: Client, stream: Stream) -> None:
+    jetstream = client.jetstream()
+    try:
+        await jetstream.add_stream(stream.config())
+    except nats.js.errors.BadRequestError:  # exists with other settings
+        await jetstream.update_stream(stream.config())
