@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's inside: everything that runs on its loop. agent.py is the same from an ordinary thread's point of view."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+
+from postman_contracts import rest as contract
+from postman_contracts.problems import ProblemType
+
+from vcl.agent_cache import NEGATIVE_S, Cache, Key
+from vcl.agent_counters import Counters
+from vcl.agent_facts import FactListener
+from vcl.agent_lease import LeaseKeeper, OnKeys, OnLost, ServerLease
+from vcl.agent_rest import Failure, Rest, RestError, Token
+from vcl.agent_types import REASON_NO_SERVER, REASON_UNREACHABLE, Fact, Lookup
+
+log = logging.getLogger("vcl.agent")
+
+
+class Core:
+    """Registry client, cache, fact listener and leases of one process."""
+
+    def __init__(self, registry_url: str, api_key: str, nats_url: str, counters: Counters) -> None:
+        self._rest = Rest(registry_url, api_key, agent_name=f"{socket.gethostname()}-{os.getpid()}")
+        self._counters = counters
+        self._cache = Cache()
+        self._asking: dict[Key, asyncio.Task[Lookup]] = {}
+        self._quiet_until_s = 0.0  # after a failure nobody asks for a moment: a dead registry costs one wait, not one each
+        self._keepers: dict[ServerLease, asyncio.Task[None]] = {}
+        self._callbacks: dict[int, Callable[[Fact], None]] = {}
+        self._listener: asyncio.Task[None] | None = None
+        self._nats_url = nats_url
+
+    async def start(self) -> None:
+        """Begins to listen for facts, if there is a NATS to listen to."""
+        if self._nats_url:
+            listener = FactListener(self._nats_url, self._counters, self._take_fact, self._cache.expire_helpers)
+            self._listener = asyncio.create_task(listener.run(), name="vcl-facts")
+
+    async def close(self, timeout_s: float) -> None:
+        """Gives every lease back as far as time allows, and ends."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await asyncio.gather(*(self.end_lease(lease) for lease in list(self._keepers)))
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.wait([self._listener], timeout=timeout_s)
+        await self._rest.close()
+
+    # --- resolve ---------------------------------------------------------------------------------
+
+    async def lookup(self, host: str, port: int, timeout_s: float) -> Lookup:
+        """The answer of the cache, or of the registry; callers with the same question share one call."""
+        self._counters.resolves += 1
+        key = (host.lower(), port)
+        known = self._cache.fresh(key, time.monotonic(), time.time())
+        if known is not None:
+            self._counters.resolve_cached += 1
+            return known
+        task = self._asking.get(key)
+        if task is None:
+            task = asyncio.create_task(self._ask(key))
+            self._asking[key] = task
+            task.add_done_callback(lambda _: self._asking.pop(key, None))
+        try:
+            return await asyncio.wait_for(asyncio.shield(task), timeout_s)
+        except TimeoutError:
+            return self._fallback(key, f"{REASON_UNREACHABLE}: no answer within {timeout_s:g} s")
+
+    async def _ask(self, key: Key) -> Lookup:
+        if time.monotonic() < self._quiet_until_s:
+            return self._fallback(key, REASON_UNREACHABLE)
+        try:
+            lookup = Lookup(await self._rest.resolve(*key))
+        except RestError as error:
+            self._count(error)
+            if error.failure in (Failure.UNREACHABLE, Failure.MALFORMED):
+                self._quiet_until_s = time.monotonic() + NEGATIVE_S
+                return self._fallback(key, error.reason)
+            lookup = Lookup(None, REASON_NO_SERVER if error.problem == ProblemType.NO_VCL_SERVER else error.reason)
+        self._cache.store(key, lookup, time.monotonic())
+        return lookup
+
+    def _fallback(self, key: Key, reason: str) -> Lookup:
+        resolution = self._cache.fallback(key, time.time())
+        if resolution is not None:
+            self._counters.resolve_fallbacks += 1
+        return Lookup(resolution, reason)
+
+    async def renew_token(self, server_id: int) -> Token:
+        """A fresh token; RestError when there is none to be had."""
+        try:
+            return await self._rest.renew_token(server_id)
+        except RestError as error:
+            self._count(error)
+            raise
+
+    def _count(self, error: RestError) -> None:
+        if error.failure is Failure.UNREACHABLE:
+            self._counters.registry_unreachable += 1
+        elif error.failure is Failure.MALFORMED:
+            self._counters.registry_malformed += 1
+        elif error.failure is Failure.REFUSED:
+            self._counters.registry_refused += 1
+
+    # --- leases ----------------------------------------------------------------------------------
+
+    async def register_server(
+        self,
+        registration: contract.ServerRegistration,
+        end: Callable[[ServerLease, float], None],
+        on_lost: OnLost | None,
+        on_keys: OnKeys | None,
+    ) -> ServerLease:
+        """Registers, and keeps the lease from then on; RestError when the registry does not take it."""
+        try:
+            grant = await self._rest.register_server(registration)
+        except RestError as error:
+            self._count(error)
+            raise
+        lease = ServerLease(grant, end)
+        keeper = LeaseKeeper(self._rest, self._counters, lease, on_lost, on_keys)
+        self._keepers[lease] = asyncio.create_task(keeper.run(), name=f"vcl-lease-{grant.server_id}")
+        return lease
+
+    async def end_lease(self, lease: ServerLease) -> None:
+        """Stops renewing a lease and tells the registry; a second call does nothing."""
+        task = self._keepers.pop(lease, None)
+        if task is None:
+            return
+        task.cancel()
+        if lease.lost:
+            return
+        try:
+            await self._rest.end_lease(lease.grant.server_id, lease.grant.incarnation)
+        except RestError as error:
+            self._count(error)
+            log.debug("end of the lease of server %d: %s", lease.grant.server_id, error.reason)
+
+    # --- facts -----------------------------------------------------------------------------------
+
+    async def subscribe(self, number: int, callback: Callable[[Fact], None]) -> None:
+        """Calls back with each fact from now on."""
+        self._callbacks[number] = callback
+
+    async def unsubscribe(self, number: int) -> None:
+        """Undoes subscribe()."""
+        self._callbacks.pop(number, None)
+
+    def _take_fact(self, fact: Fact) -> None:
+        if fact.kind == "server_gone" and fact.server_id is not None:
+            self._cache.forget_server(fact.server_id)
+        elif fact.kind == "server_up":
+            self._cache.forget_absences()
+        elif fact.helper_id is not None:
+            self._cache.expire_helpers()
+        for callback in list(self._callbacks.values()):
+            try:
+                callback(fact)
+            except Exception:
+                self._counters.callback_errors += 1
+                log.exception("fact callback failed")
