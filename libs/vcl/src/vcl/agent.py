@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The embedded agent: the control plane, seen from an application's threads.
 
-One daemon thread per process runs a loop (agent_core.py) that talks to the registry (REST) and listens to NATS. It starts
-with the first question. Every call here blocks for a bounded time, may come from any thread, and never raises because of
-what the registry or NATS said or did not say, except register_server(), whose caller must know.
+One daemon thread per process runs a loop (agent_core.py) that talks to the registry (REST) and listens to NATS. It
+starts with the first question. Every call here blocks for a bounded time, may come from any thread, and never raises
+because of what the registry or NATS said or did not say, except register_server(), whose caller must know.
 
 Fork: a child starts afresh at its first call. It does not inherit subscriptions or leases: those are its parent's.
 """
@@ -85,12 +85,14 @@ class Agent:
         self._counters = Counters()
         self._numbers = itertools.count(1)
         self._closed = False
-        self._reset()
+        self._runtime: _Runtime | None = None
+        self._lock = threading.Lock()
+        self._thread_state = threading.local()
         _live.add(self)
 
     @classmethod
     def shared(cls) -> Agent:
-        """The agent of this process, configured by POSTMAN_REGISTRY_URL, POSTMAN_NATS_URL and POSTMAN_API_KEY(_FILE)."""
+        """The agent of this process, configured by its environment (agent_config.py)."""
         global _shared
         with _shared_lock:
             if _shared is None or _shared._closed:
@@ -160,23 +162,27 @@ class Agent:
     ) -> ServerLease:
         """Registers a listening server and renews its lease until ServerLease.close(); AgentError if that cannot be.
 
-        An outage of the registry is waited out. `on_lost(lease, reason)` comes on a thread of its own when the registry does
-        not know the lease any more: the caller may register again from there. `on_keys(keys)` comes on the agent's thread
-        when the registry rotated K_srv.
+        An outage of the registry is waited out. `on_lost(lease, reason)` comes on a thread of its own when the registry
+        does not know the lease any more: the caller may register again from there. `on_keys(keys)` comes on the
+        agent's thread when the registry rotated K_srv.
         """
         from postman_contracts.rest import ServerRegistration
 
         try:
             registration = ServerRegistration(
-                service=service, host=host, tcp_port=tcp_port, data_address=data_address, udp_port=udp_port, shards=shards
+                service=service,
+                host=host,
+                tcp_port=tcp_port,
+                data_address=data_address,
+                udp_port=udp_port,
+                shards=shards,
             )
         except ValueError as error:
             raise AgentError(f"this server cannot be registered: {error}") from None
         with agent_trace.span("vcl.register_server", service=service, port=tcp_port):
             runtime = self._runtime_for_call()
             registering = runtime.core.register_server(registration, self._end_lease, on_lost, on_keys)
-            lease = self._wait(runtime, registering, timeout_s)
-        return lease
+            return self._wait(runtime, registering, timeout_s)
 
     def _end_lease(self, lease: ServerLease, timeout_s: float) -> None:
         runtime = self._runtime
@@ -253,18 +259,14 @@ class Agent:
             future.cancel()
             raise AgentError(f"{REASON_UNREACHABLE}: no answer within {timeout_s:g} s") from None
 
-    def _reset(self) -> None:
-        self._lock = threading.Lock()
-        self._thread_state = threading.local()
-        self._runtime: _Runtime | None = None
-
     def _after_fork_in_child(self) -> None:
         # The thread does not exist here, but its sockets and its loop do. They are kept, not finalised: closing them
         # properly would speak to the peers on connections that belong to the parent.
         if self._runtime is not None:
             _left_behind.append(self._runtime)
+        self._runtime = None
+        self._lock = threading.Lock()  # another thread of the parent may have held it
         self._counters = Counters()
-        self._reset()
 
 
 _shared: Agent | None = None

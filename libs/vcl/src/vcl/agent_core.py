@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agent's inside: everything that runs on its loop. agent.py is the same from an ordinary thread's point of view."""
+"""The agent's inside: everything that runs on its loop. agent.py is the same, seen from an ordinary thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 from postman_contracts import rest as contract
 from postman_contracts.problems import ProblemType
-
 from vcl.agent_cache import NEGATIVE_S, Cache, Key
 from vcl.agent_counters import Counters
 from vcl.agent_facts import FactListener
@@ -32,7 +31,8 @@ class Core:
         self._counters = counters
         self._cache = Cache()
         self._asking: dict[Key, asyncio.Task[Lookup]] = {}
-        self._quiet_until_s = 0.0  # after a failure nobody asks for a moment: a dead registry costs one wait, not one each
+        # After a failure nobody asks for a moment: a dead registry costs one wait, not one for each connect().
+        self._quiet_until_s = 0.0
         self._keepers: dict[ServerLease, asyncio.Task[None]] = {}
         self._callbacks: dict[int, Callable[[Fact], None]] = {}
         self._listener: asyncio.Task[None] | None = None

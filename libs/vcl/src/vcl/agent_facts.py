@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agent's ear on NATS: facts about helpers and servers. They are hints (docs/protocol.md S11): missing some is legal,
-so a plain subscription does, and an absent NATS is only counted."""
+"""The agent's ear on NATS: facts about helpers and servers. They are hints (docs/protocol.md S11): missing some is
+legal, so a plain subscription does, and an absent NATS is only counted."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import nats
 from nats import errors as nats_errors
-from postman_contracts import subjects
-from postman_contracts.messages import HelperFact, ServerFact
 from pydantic import ValidationError
 
+from postman_contracts import subjects
+from postman_contracts.messages import HelperFact, ServerFact
 from vcl.agent_types import Fact, FactKind
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class FactListener:
             self._url,
             name="vcl agent",
             connect_timeout=CONNECT_TIMEOUT_S,
-            reconnect_time_wait=RETRY_S,  # type: ignore[arg-type]  # nats-py says int and sleeps it
+            reconnect_time_wait=RETRY_S,
             max_reconnect_attempts=-1,
             ping_interval=PING_S,
             max_outstanding_pings=PINGS_MISSED,

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lease of one listening server: renewed in the background, through any outage of the registry, until it is closed or
-the registry says that it knows it no more."""
+"""The lease of one listening server: renewed in the background, through any outage of the registry, until it is closed
+or the registry says that it knows it no more."""
 
 from __future__ import annotations
 

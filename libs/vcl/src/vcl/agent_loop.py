@@ -15,7 +15,7 @@ START_TIMEOUT_S = 5.0
 
 
 class LoopThread:
-    """Starts with the object, ends with stop(). A daemon: an interpreter that exits without stop() does not hang on it."""
+    """Starts with the object, ends with stop(). A daemon: an interpreter that exits without stop() does not hang."""
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()

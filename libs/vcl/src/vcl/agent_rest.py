@@ -10,10 +10,10 @@ from enum import Enum
 from typing import TypeVar
 
 import httpx
-from postman_contracts import rest
-from postman_contracts.problems import Problem, ProblemType
 from pydantic import BaseModel, ValidationError
 
+from postman_contracts import rest
+from postman_contracts.problems import Problem, ProblemType
 from vcl import agent_trace
 from vcl.agent_types import (
     REASON_MALFORMED,

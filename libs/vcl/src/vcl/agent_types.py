@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the embedded agent tells the binding: plain, immutable values. Secrets are bytes here; base64 stays in agent_rest.py."""
+"""What the embedded agent tells the binding: plain, immutable values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-FactKind = Literal["helper_up", "helper_down", "helper_draining", "helper_gone", "server_up", "server_down", "server_gone"]
+FactKind = Literal[
+    "helper_up", "helper_down", "helper_draining", "helper_gone", "server_up", "server_down", "server_gone"
+]
 
 REASON_NO_REGISTRY = "no registry configured"
 REASON_UNREACHABLE = "registry unreachable"
