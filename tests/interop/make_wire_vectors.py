@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the golden vectors and the fuzzers' seed corpus from the Python model of the wire format.
+
+Run it only when the format changes on purpose: `python tests/interop/make_wire_vectors.py`. The C library has no part
+in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import wire_model as wm
+from vector_file import VECTORS, Vector, write_vectors
+from wire_primitives import crc32c
+
+CORPUS = VECTORS.parent / "corpus"
+PAYLOAD_BYTES_MAX = 1280
+
+
+def pick(vector: str, name: str, size: int) -> bytes:
+    """Bytes that differ for every vector and field, and are the same at every run: a swapped field shows."""
+    return hashlib.shake_128(f"{vector}/{name}".encode()).digest(size)
+
+
+def pick_int(vector: str, name: str, size: int) -> int:
+    return int.from_bytes(pick(vector, name, size), "big")
+
+
+# --- DATA and ACK ---------------------------------------------------------------------------------------------------
+
+
+def frame_vector(name: str, kind: str, flags: int, payload_bytes: int, nb_sacks: int = 0) -> Vector:
+    v = Vector(name, kind)
+    seq, ack = pick_int(name, "seq", 8) >> 16, pick_int(name, "ack", 8) >> 16
+    seed = wm.CheckSeed(pick_int(name, "secret", 8), pick_int(name, "cid", 8), seq, ack, pick_int(name, "epoch", 4))
+    fields: wm.Fields = {
+        "flags": flags,
+        "epoch8": seed.epoch & 0xFF,
+        "tx": pick_int(name, "tx", 1),
+        "cid": seed.cid,
+        "seq": seq & 0xFFFF_FFFF,
+        "ack": ack & 0xFFFF_FFFF,
+        "window": pick_int(name, "window", 2),
+    }
+    sacks = [
+        {"start": pick_int(name, f"start{i}", 4), "len": pick_int(name, f"len{i}", 2) | 1} for i in range(nb_sacks)
+    ]
+    payload = pick(name, "payload", payload_bytes)
+    for key, value in fields.items():
+        assert isinstance(value, int)
+        v.put(key, value)
+    for sack in sacks:
+        v.put("sack", f"{sack['start']:#x} {sack['len']:#x}")
+    v.put("payload", payload)
+    for key in ("secret", "seq", "ack", "epoch"):
+        v.put(f"check_{key}", getattr(seed, key))
+    v.put("bytes", wm.frame_encode(kind, {**fields, "sacks": sacks, "payload": payload}, seed))
+    return v
+
+
+def frame_vectors() -> list[Vector]:
+    check, sack, fin, resend, urgent = 0x80, 0x20, 0x10, 0x08, 0x04
+    return [
+        frame_vector("data_small", "data", check, 100),
+        frame_vector("data_one_byte_urgent", "data", check | urgent, 1),
+        frame_vector("data_fin_only", "data", check | fin, 0),
+        frame_vector("data_resend_fin_sack", "data", check | resend | fin | sack, 33, nb_sacks=2),
+        frame_vector("data_full", "data", check | sack, PAYLOAD_BYTES_MAX, nb_sacks=4),
+        frame_vector("ack_plain", "ack", check, 0),
+        frame_vector("ack_one_sack", "ack", check | sack, 0, nb_sacks=1),
+        frame_vector("ack_four_sacks", "ack", check | sack, 0, nb_sacks=4),
+    ]
+
+
+# --- control frames -------------------------------------------------------------------------------------------------
+
+
+def control_vector(name: str, kind: str, nb_conns: int = 0, **given: int) -> Vector:
+    v, layout = Vector(name, kind), wm.CONTROL[kind]
+    fields: wm.Fields = {}
+    for key, _, size in layout.fields:
+        if key in ("epoch8", "count"):
+            continue
+        value = given.get(key, pick_int(name, key, size) if size <= 8 else pick(name, key, size))
+        fields[key] = value
+        v.put(key, value)
+    if layout.item:
+        conns = [{key: pick_int(name, f"{key}{i}", size) for key, size in layout.item} for i in range(nb_conns)]
+        fields["conns"] = conns
+        for conn in conns:
+            v.put("conn", " ".join(f"{value:#x}" for value in conn.values()))
+    mac_key = pick(name, "mac_key", 16)
+    if layout.mac:
+        v.put("mac_key", mac_key)
+    v.put("bytes", wm.control_encode(kind, fields, mac_key))
+    return v
+
+
+def control_vectors() -> list[Vector]:
+    return [
+        control_vector("open_first", "open", epoch=1),
+        control_vector("open_ack_first", "open_ack", epoch=1),
+        *(control_vector(f"refused_{reason}", "refused", reason=reason) for reason in (1, 2, 3)),
+        control_vector("resume_empty", "resume"),
+        control_vector("resume_two", "resume", nb_conns=2),
+        control_vector("resume_full", "resume", nb_conns=32),
+        control_vector("resume_ack_empty", "resume_ack"),
+        control_vector("resume_ack_two", "resume_ack", nb_conns=2),
+        control_vector("resume_ack_full", "resume_ack", nb_conns=32),
+        control_vector("probe_any", "probe"),
+        control_vector("echo_any", "echo"),
+        control_vector("pong_serving", "pong", state=0),
+        control_vector("pong_draining", "pong", state=1),
+        control_vector("reset_any", "reset"),
+    ]
+
+
+# --- trunk batches --------------------------------------------------------------------------------------------------
+
+
+def trunk_vector(name: str, entries: Sequence[wm.Entry], pad: int = 0) -> Vector:
+    v = Vector(name, "trunk")
+    sizes = {"helper_id": 2, "worker": 1, "shard": 1, "incarnation": 4, "batch_seq": 4, "hold_us": 2}
+    fields: wm.Fields = {key: pick_int(name, key, size) for key, size in sizes.items()}
+    key, seq_high = pick(name, "key", 16), pick_int(name, "seq_high", 4)
+    for field, value in fields.items():
+        assert isinstance(value, int)
+        v.put(field, value)
+    for e in entries:
+        v.put("entry", f"{e.ip.hex()} {e.port:#x} {e.frame.hex()}")
+    v.put("pad", pad)
+    v.put("key", key)
+    v.put("batch_seq_high", seq_high)
+    v.put("bytes", wm.trunk_encode(fields, entries, pad, key, seq_high))
+    return v
+
+
+def trunk_vectors(frames: Sequence[Vector], control: Sequence[Vector]) -> list[Vector]:
+    by_name = {v.name: v.octets("bytes") for v in [*frames, *control]}
+
+    def entry(vector: str, frame: str, ip_bytes: int = 4) -> wm.Entry:
+        return wm.Entry(pick(vector, f"{frame}/ip", ip_bytes), pick_int(vector, f"{frame}/port", 2), by_name[frame])
+
+    mixed = [entry("trunk_mixed", n) for n in ("data_small", "ack_plain", "open_first")]
+    mixed.append(entry("trunk_mixed", "data_one_byte_urgent", 16))
+    padded_bytes = 1440 - 32 - 8 - sum(9 + len(by_name[n]) for n in ("data_small", "ack_four_sacks"))
+    small = [wm.Entry(pick("trunk_many", f"ip{i}", 4), i, pick("trunk_many", f"frame{i}", 1)) for i in range(128)]
+    return [
+        trunk_vector("trunk_empty", []),
+        trunk_vector("trunk_one", [entry("trunk_one", "data_small")]),
+        trunk_vector("trunk_mixed", mixed),
+        trunk_vector(
+            "trunk_padded", [entry("trunk_padded", n) for n in ("data_small", "ack_four_sacks")], padded_bytes
+        ),
+        trunk_vector("trunk_largest_frame", [entry("trunk_largest_frame", "data_full", 16)]),
+        trunk_vector("trunk_many", small),
+    ]
+
+
+# --- keyed functions ------------------------------------------------------------------------------------------------
+
+
+def token_vector(name: str) -> Vector:
+    v = Vector(name, "token")
+    sizes = {"key_id": 2, "client_id": 8, "service_id": 8, "not_before": 4, "lifetime_s": 2, "max_conns": 2}
+    fields: wm.Fields = {key: pick_int(name, key, size) for key, size in sizes.items()}
+    fields |= {"rate_class": pick_int(name, "rate_class", 2), "server_id": pick_int(name, "server_id", 2)}
+    fields["random"] = pick(name, "random", 16)
+    k_srv = pick(name, "k_srv", 32)
+    token = wm.token_encode(fields, k_srv)
+    for key, value in fields.items():
+        assert isinstance(value, int | bytes)
+        v.put(key, value)
+    v.put("k_srv", k_srv)
+    v.put("bytes", token)
+    v.put("token_key", wm.token_key(k_srv, token))
+    return v
+
+
+def key_vectors() -> list[Vector]:
+    out = []
+    for name in ("session_a", "session_b"):
+        v = Vector(name, "session_keys")
+        key, session_id = pick(name, "token_key", 32), pick_int(name, "session_id", 8)
+        v.put("token_key", key)
+        v.put("session_id", session_id)
+        for field, value in wm.session_keys(key, session_id).items():
+            assert isinstance(value, int | bytes)
+            v.put(field, value)
+        out.append(v)
+    for name in ("trunk_a", "trunk_b"):
+        v = Vector(name, "trunk_keys")
+        secret, helper_id, incarnation = pick(name, "secret", 32), pick_int(name, "helper", 2), pick_int(name, "inc", 4)
+        v.put("trunk_secret", secret)
+        v.put("helper_id", helper_id)
+        v.put("incarnation", incarnation)
+        for field, value in wm.trunk_keys(secret, helper_id, incarnation).items():
+            assert isinstance(value, bytes)
+            v.put(field, value)
+        out.append(v)
+    return out
+
+
+def cid_vectors() -> list[Vector]:
+    routes = [
+        (0, 0, 0, 0),
+        (0xFFFF, 0xFF, 0xFF_FFFF, 0xFFFF),
+        (1, 0, 1, 0),
+        (1, 0, 2, 0),
+        (0x1234, 0x56, 0x789ABC, 0xDEF0),
+    ]
+    out = []
+    for i, route in enumerate(routes):
+        v = Vector(f"cid_{i}", "cid")
+        key = pick("cid", "key", 16)
+        v.put("key", key)
+        for name, value in zip(("server_id", "shard", "slot", "generation"), route, strict=True):
+            v.put(name, value)
+        v.put("cid", wm.cid_seal(key, *route))
+        out.append(v)
+    return out
+
+
+def crc_vectors() -> list[Vector]:
+    # The first is the polynomial's usual check value, the next four are RFC 3720, appendix B.4.
+    inputs = [b"123456789", bytes(32), b"\xff" * 32, bytes(range(32)), bytes(range(31, -1, -1))]
+    inputs += [pick("crc", "long", 1333)]
+    out = []
+    for i, data in enumerate(inputs):
+        v = Vector(f"crc_{i}", "crc32c")
+        v.put("data", data)
+        v.put("crc", crc32c(data))
+        out.append(v)
+    return out
+
+
+def write_corpus(target: str, vectors: Sequence[Vector]) -> None:
+    folder: Path = CORPUS / target
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for v in vectors:
+        (folder / v.name).write_bytes(v.octets("bytes"))
+
+
+def main() -> None:
+    frames, control, tokens = frame_vectors(), control_vectors(), [token_vector("token_a"), token_vector("token_b")]
+    trunk = trunk_vectors(frames, control)
+    write_vectors(VECTORS / "frame.hex", "DATA and ACK.", frames)
+    write_vectors(VECTORS / "control.hex", "Control frames.", control)
+    write_vectors(VECTORS / "trunk.hex", "Trunk batches.", trunk)
+    write_vectors(VECTORS / "token.hex", "Tokens and their keys.", tokens)
+    write_vectors(VECTORS / "keys.hex", "Key derivation.", key_vectors())
+    write_vectors(VECTORS / "cid.hex", "Connection ids.", cid_vectors())
+    write_vectors(VECTORS / "crc32c.hex", "CRC32C.", crc_vectors())
+    for target, vectors in {"frame": frames, "control": control, "trunk": trunk, "token": tokens}.items():
+        write_corpus(target, vectors)
+
+
+if __name__ == "__main__":
+    main()
