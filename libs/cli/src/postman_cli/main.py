@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of commands. Only the module of the command that was asked for is imported, so each starts quickly."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import typer
+
+HELP = """Postman carries many clients' small messages over helper nodes that join them into large packets.
+
+Each command sets the checkout up first when something is missing or has changed. State is in .postman/ of the
+checkout. Exit status: 0 well, 1 failed, 2 wrong usage.
+"""
+
+
+class Entry(NamedTuple):
+    """Where a command is, and the line that --help shows."""
+
+    module: str
+    about: str
+
+
+COMMANDS = {
+    "build": Entry("postman_cli.commands.build", "Set the checkout up, nothing else."),
+    "demo": Entry("postman_cli.demo.cli", "A test network on this machine with clients, helpers, servers and faults."),
+    "test": Entry("postman_cli.commands.test", "Run all tests and checks."),
+    "fuzz": Entry("postman_cli.commands.fuzz", "Fuzz the parsers for longer than `test` does."),
+    "up": Entry("postman_cli.commands.up", "Run the control plane (Postgres, NATS, registry) in the foreground."),
+    "status": Entry("postman_cli.commands.status", "Show the helpers and servers that the registry knows."),
+    "lab": Entry("postman_cli.lab.cli", "Make test networks and run programs in their hosts."),
+    "version": Entry("postman_cli.commands.version", "Print the versions of Postman and what it runs on."),
+}
+
+
+def app_for(command: str | None) -> typer.Typer:
+    """The command line with one command loaded; the others are there for --help and for spelling suggestions."""
+    app = typer.Typer(
+        name="postman",
+        help=HELP,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name, entry in COMMANDS.items():
+        if name == command:
+            _add(app, name, entry)
+        else:
+            app.command(name, help=entry.about)(_not_loaded)
+    return app
+
+
+def _add(app: typer.Typer, name: str, entry: Entry) -> None:
+    loaded = importlib.import_module(entry.module).app
+    assert isinstance(loaded, typer.Typer)
+    single = len(loaded.registered_commands) == 1 and not loaded.registered_groups and not loaded.registered_callback
+    if single:
+        callback = loaded.registered_commands[0].callback
+        assert callback is not None
+        app.command(name)(callback)
+    else:
+        app.add_typer(loaded, name=name)
+
+
+def _not_loaded() -> None:
+    raise AssertionError("only the command on the command line is ever called")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `postman` and `python -m postman_cli`."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
+    command = next((word for word in words if not word.startswith("-")), None)
+    app_for(command)(words, prog_name="postman")
