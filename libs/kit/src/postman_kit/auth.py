@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bearer keys with roles: viewer < agent < operator < admin.
+
+Keys are files in one directory, one key each, named by role or `role.anything` (several keys of one role, so that a key
+can be replaced while the other is still in use). At first start one key for each role is made, readable by the owner only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Callable
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import structlog
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from postman_contracts.problems import ProblemType
+from postman_kit.errors import ProblemError
+from postman_kit.settings import SettingsError
+
+KEY_CHARACTERS_MIN: Final = 16
+KEY_CHARACTERS_MAX: Final = 256
+_KEY_RANDOM_BYTES: Final = 32
+
+_log = structlog.get_logger(__name__)
+
+
+class Role(IntEnum):
+    """What a key may do; each role may do what those below it may."""
+
+    VIEWER = 1
+    AGENT = 2
+    OPERATOR = 3
+    ADMIN = 4
+
+
+class KeyRing:
+    """The keys that are valid, as digests. Looking one up takes the same time whichever it is, and if it is none."""
+
+    def __init__(self, keys: list[tuple[str, Role]]) -> None:
+        self._digests = [(_digest(key), role) for key, role in keys]
+
+    def role_of(self, presented: str) -> Role | None:
+        """The role of a key, or None if it is not valid."""
+        digest, found = _digest(presented), None
+        for known, role in self._digests:
+            if hmac.compare_digest(known, digest):
+                found = role
+        return found
+
+
+def key_ring_from(directory: Path) -> KeyRing:
+    """Read all keys of a directory; make the directory and one key for each role that has none."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for role in Role:
+            name = role.name.lower()
+            if not any(path.name.split(".")[0] == name for path in directory.iterdir()):
+                _write_new_key(directory / name, role)
+        return KeyRing([_read_key(path) for path in sorted(directory.iterdir()) if not path.name.startswith(".")])
+    except OSError as error:
+        raise SettingsError(f"API keys in {directory}: {error}. Correct the directory or its permissions") from None
+
+
+def _write_new_key(path: Path, role: Role) -> None:
+    """Written beside and linked into place: whoever comes first wins, and nobody reads half a key."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(f"pmk_{role.name.lower()}_{secrets.token_urlsafe(_KEY_RANDOM_BYTES)}\n")
+    try:
+        os.link(draft, path)
+        _log.info("made an API key", role=role.name.lower(), path=str(path))
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+
+
+def _read_key(path: Path) -> tuple[str, Role]:
+    name = path.name.split(".")[0].upper()
+    if name not in Role.__members__:
+        roles = ", ".join(role.name.lower() for role in Role)
+        raise SettingsError(f"{path}: the file's name must begin with a role ({roles}). Rename or remove it")
+    key = path.read_text("utf-8").strip()
+    if not KEY_CHARACTERS_MIN <= len(key) <= KEY_CHARACTERS_MAX or not key.isascii() or " " in key:
+        raise SettingsError(
+            f"{path}: a key has {KEY_CHARACTERS_MIN} to {KEY_CHARACTERS_MAX} ASCII characters without spaces. Write "
+            "one into it, or remove the file to have one made"
+        )
+    return key, Role[name]
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+_bearer = HTTPBearer(auto_error=False, description="A key of the installation")
+
+
+def require(role: Role) -> Callable[..., Role]:
+    """A FastAPI dependency: the request must carry a key of this role or above. Returns the role it has.
+
+    The application's `state.key_ring` has the keys.
+    """
+
+    async def check(
+        request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)] = None
+    ) -> Role:
+        ring: KeyRing = request.app.state.key_ring
+        found = ring.role_of(credentials.credentials) if credentials else None
+        if found is None:
+            raise ProblemError(
+                ProblemType.UNAUTHORISED,
+                401,
+                "No valid API key",
+                "Send 'Authorization: Bearer KEY' with a valid key; POSTMAN_API_KEY or POSTMAN_API_KEY_FILE sets it.",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        if found < role:
+            raise ProblemError(
+                ProblemType.FORBIDDEN,
+                403,
+                "The API key may not do this",
+                f"This needs the role {role.name.lower()}; the key has {found.name.lower()}. Use another key.",
+            )
+        return found
+
+    return check

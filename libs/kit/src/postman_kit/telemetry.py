@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Logs to stderr always; OpenTelemetry traces, metrics and logs when its standard variables name an endpoint.
+
+Without `OTEL_EXPORTER_OTLP_ENDPOINT` (or `_TRACES_`, `_METRICS_`, `_LOGS_ENDPOINT`), or with `OTEL_SDK_DISABLED=true`,
+the SDK is not even imported and the API's spans are no-ops. All else (headers, sampling) is read by the SDK itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
+_SIGNALS: Final = ("TRACES", "METRICS", "LOGS")
+_LEVEL_VARIABLE: Final = "POSTMAN_LOG_LEVEL"
+
+
+class Telemetry:
+    """What `setup` started; `shutdown` sends what is still buffered."""
+
+    def __init__(self, shutdowns: list[Callable[[], object]]) -> None:
+        self._shutdowns = shutdowns
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is exported."""
+        return bool(self._shutdowns)
+
+    def instrument(self, app: FastAPI) -> None:
+        """Make a span for each request of this application, if traces are exported."""
+        if self.is_on:
+            from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+
+            FastAPIInstrumentor.instrument_app(app, excluded_urls="healthz,readyz")
+
+    def shutdown(self) -> None:
+        """Flush and stop."""
+        for stop in self._shutdowns:
+            stop()
+
+
+def setup(service_name: str) -> Telemetry:
+    """Set up logs and, where the environment asks for them, the three signals."""
+    _setup_logs()
+    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return Telemetry([])
+    wanted = [
+        signal
+        for signal in _SIGNALS
+        if os.environ.get(_ENDPOINT) or os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
+    ]
+    if not wanted:
+        return Telemetry([])
+    os.environ.setdefault("OTEL_SERVICE_NAME", service_name)
+    starts = {"TRACES": _start_traces, "METRICS": _start_metrics, "LOGS": _start_logs}
+    return Telemetry([starts[signal]() for signal in wanted])
+
+
+def _setup_logs() -> None:
+    level = os.environ.get(_LEVEL_VARIABLE, "info").upper()
+    if level not in logging.getLevelNamesMapping():
+        level = "INFO"
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    shown: structlog.typing.Processor
+    shown = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.processors.format_exc_info,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    out = logging.StreamHandler(sys.stderr)
+    out.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, shown],
+            foreign_pre_chain=[*shared, structlog.processors.format_exc_info],
+        )
+    )
+    logging.basicConfig(level=level, handlers=[out], force=True)
+    for noisy in ("httpx", "httpcore", "nats"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _start_traces() -> Callable[[], object]:
+    from opentelemetry import trace
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+    return provider.shutdown
+
+
+def _start_metrics() -> Callable[[], object]:
+    from opentelemetry import metrics
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+    provider = MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())])
+    metrics.set_meter_provider(provider)
+    return provider.shutdown
+
+
+def _start_logs() -> Callable[[], object]:
+    from opentelemetry._logs import set_logger_provider
+    from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+    from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
+    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+
+    provider = LoggerProvider()
+    provider.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter()))
+    set_logger_provider(provider)
+    logging.getLogger().addHandler(LoggingHandler(logger_provider=provider))
+    return provider.shutdown
