@@ -9,8 +9,8 @@
 const char *pmw_error_text(int error)
 {
     switch (error) {
-#define PMW_X(name, value, text) \
-    case name:                   \
+#define PMW_X(name, value, text)                                                                                       \
+    case name:                                                                                                         \
         return text;
         PMW_ERRORS(PMW_X)
 #undef PMW_X
@@ -22,8 +22,8 @@ const char *pmw_error_text(int error)
 const char *pmw_type_name(int type)
 {
     switch (type) {
-#define PMW_X(name) \
-    case PMW_##name: \
+#define PMW_X(name)                                                                                                    \
+    case PMW_##name:                                                                                                   \
         return #name;
         PMW_X(DATA)
         PMW_X(ACK)
