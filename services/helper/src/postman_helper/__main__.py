@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m postman_helper [--config FILE]`: settings → registry client, bus, supervisor. Only wiring here.
+
+SIGTERM and SIGINT drain; the second one stops at once. Exit codes: 0 drained or stopped, 2 a setting or the host is
+wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from postman_helper.lease import Registry
+from postman_helper.settings import HelperSettings
+from postman_helper.supervisor import Supervisor
+from postman_kit import telemetry
+from postman_kit.bus import Bus
+from postman_kit.settings import CONFIG_VARIABLE, SettingsError
+
+EXIT_SETTINGS = 2
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="postman_helper", description="Supervisor of a Postman helper's DPDK worker.")
+    parser.add_argument("--config", type=Path, help="a postman.toml; POSTMAN_* variables come before it")
+    arguments = parser.parse_args()
+    if arguments.config is not None:
+        os.environ[CONFIG_VARIABLE] = str(arguments.config)
+    exporters = telemetry.setup("postman-helper")
+    try:
+        settings = HelperSettings.load()
+        settings.check_host()
+        asyncio.run(_run(settings, settings.client_api_key()))
+    except SettingsError as error:
+        sys.stderr.write(f"postman_helper: {error}\n")
+        return EXIT_SETTINGS
+    finally:
+        exporters.shutdown()
+    return 0
+
+
+async def _run(settings: HelperSettings, api_key: str) -> None:
+    bus = Bus(settings.nats_url.get_secret_value(), name=f"helper {settings.helper_name}")
+    supervisor = Supervisor(settings, Registry(settings.registry_url, api_key), bus)
+    asked = 0
+
+    def on_signal() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            supervisor.request_drain()
+        else:
+            supervisor.request_stop()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    await supervisor.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One incarnation: a worker process under one identity, from its start to its end.
+
+While it serves, three tasks run: the watch for its exit, heartbeats (each helper_heartbeat_s), and the lease (each
+third of its lifetime, and at once after refresh()). None of them stops the worker because the registry or NATS is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from postman_contracts.fields import HelperReportedState
+from postman_contracts.rest import HelperGrant, HelperLeaseRenewal, TrunkServer
+from postman_helper import worker_config
+from postman_helper.bus import HelperBus
+from postman_helper.control import Control, ControlError, ControlRefused
+from postman_helper.domain import Input, backoff_s
+from postman_helper.lease import IdentityLost, Registry, RegistryError
+from postman_helper.server_table import SetServer, Table, describe, table_after, table_diff, table_of
+from postman_helper.settings import HelperSettings
+from postman_helper.worker_process import WorkerProcess, WorkerStartError, write_config
+
+log = structlog.get_logger(__name__)
+
+RENEWALS_PER_TTL: Final = 3  # two may fail before the lease ends
+RETRY_MAX_S: Final = 2.0
+# A worker that polls answers within a millisecond. One that is silent this long serves nobody, and is replaced.
+SILENT_S_MAX: Final = 5.0
+# While silent for more than this it gets no heartbeat and no renewal: the registry shall find out too.
+ANSWERED_S_MAX: Final = 1.5
+DRAIN_POLL_S: Final = 0.1
+DRAIN_QUIET_S: Final = 1.0
+# Counters of the worker (relay.h) that stand still when nobody's data flows: entries up, entries down.
+FLOW_COUNTERS: Final = ("trunk_data_entries_out", "trunk_entries_in")
+
+
+class Incarnation:
+    """Made for one grant; start() and begin() once, stop() always."""
+
+    def __init__(
+        self,
+        settings: HelperSettings,
+        grant: HelperGrant,
+        registry: Registry,
+        bus: HelperBus,
+        report: Callable[[Incarnation, Input], None],
+    ) -> None:
+        self.helper_id = grant.helper_id
+        self.incarnation = grant.incarnation
+        self._settings = settings
+        self._grant = grant
+        self._registry = registry
+        self._bus = bus
+        self._report = report
+        self._worker: WorkerProcess | None = None
+        self._control = Control(settings.control_socket())
+        self._tasks: list[asyncio.Task[None]] = []
+        self._state: HelperReportedState = "up"
+        self._stats: dict[str, int | float] = {}
+        self._answered_at_s = 0.0
+        self._table: Table = {}
+        self._table_version: int | None = None
+        self._lease_ttl_s = grant.lease_ttl_s
+        self._refresh = asyncio.Event()
+        self._identity_lost = False
+
+    # --- life ------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Spawns the worker and gives it its servers. WorkerStartError or ControlError if that fails."""
+        config_path = self._settings.worker_dir() / "worker.conf"
+        write_config(config_path, worker_config.render(self._settings, self._grant))
+        self._settings.control_socket().unlink(missing_ok=True)
+        try:
+            self._worker = await WorkerProcess.spawn(self._settings.helper_worker, config_path)
+        except OSError as error:
+            raise WorkerStartError(f"cannot run {self._settings.helper_worker}: {error}") from None
+        await self._worker.wait_ready(self._settings.helper_start_timeout_s)
+        await self._take_servers(self._grant.servers, self._grant.servers_version)
+        self._answered_at_s = time.monotonic()
+        log.info("worker is ready", pid=self._worker.pid, **self._identity())
+
+    def begin(self) -> None:
+        """Starts watching, heartbeats and lease."""
+        for name, coroutine in (("exit", self._watch()), ("heartbeat", self._beat()), ("lease", self._keep_lease())):
+            self._tasks.append(asyncio.create_task(coroutine, name=f"{name} of incarnation {self.incarnation}"))
+
+    def begin_drain(self) -> None:
+        """Tells everybody, waits until no data flows, then reports DRAINED."""
+        self._state = "draining"
+        self.refresh()
+        self._tasks.append(asyncio.create_task(self._drain(), name=f"drain of incarnation {self.incarnation}"))
+
+    def refresh(self) -> None:
+        """Renews the lease now, for the table that its answer brings."""
+        self._refresh.set()
+
+    async def stop(self) -> None:
+        """Ends the tasks and the worker. The lease is left to end by itself, or to end_lease()."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._control.close()
+        if self._worker is not None:
+            await self._worker.stop()
+
+    async def end_lease(self, timeout_s: float) -> None:
+        """Tells the registry that this incarnation is over; tries once."""
+        if self._identity_lost:
+            return
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._registry.end(self.helper_id, self.incarnation)
+        except (RegistryError, TimeoutError) as error:
+            log.warning("the lease was not given back and will expire", error=str(error), **self._identity())
+
+    # --- the tasks ---------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        assert self._worker is not None
+        log.error("worker ended", how=await self._worker.describe_exit(), **self._identity())
+        self._report(self, Input.WORKER_FAILED)
+
+    async def _beat(self) -> None:
+        while True:
+            beat_at_s = time.monotonic()
+            try:
+                await self._control.ping()
+                self._answered_at_s = time.monotonic()
+                self._stats = await self._control.stats()
+            except ControlError as error:
+                log.warning("worker is silent", error=str(error), **self._identity())
+                if time.monotonic() - self._answered_at_s > SILENT_S_MAX:
+                    await self._replace_silent_worker()
+                    return
+            else:
+                if not self._identity_lost:
+                    await self._bus.heartbeat(self.helper_id, self.incarnation, self._state, self._stats)
+            await asyncio.sleep(max(0.0, beat_at_s + self._settings.helper_heartbeat_s - time.monotonic()))
+
+    async def _replace_silent_worker(self) -> None:
+        assert self._worker is not None
+        log.error("worker does not answer and is killed", silent_s=SILENT_S_MAX, **self._identity())
+        await self._worker.kill()  # _watch() reports the rest
+
+    async def _keep_lease(self) -> None:
+        failures = 0
+        while True:
+            self._refresh.clear()
+            if time.monotonic() - self._answered_at_s <= ANSWERED_S_MAX:
+                try:
+                    await self._renew()
+                    failures = 0
+                except IdentityLost as error:
+                    self._identity_lost = True
+                    log.warning("identity is lost; registering again", reason=str(error), **self._identity())
+                    self._report(self, Input.IDENTITY_LOST)
+                    return
+                except (RegistryError, ControlError) as error:
+                    failures += 1
+                    log.warning("lease not renewed", error=str(error), failures=failures, **self._identity())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._lease_delay_s(failures)):
+                    await self._refresh.wait()
+
+    def _lease_delay_s(self, failures: int) -> float:
+        regular_s = self._lease_ttl_s / RENEWALS_PER_TTL
+        if failures:
+            return min(regular_s, backoff_s(failures - 1, random.random(), max_s=RETRY_MAX_S))
+        return regular_s * random.uniform(0.8, 1.0)
+
+    async def _renew(self) -> None:
+        renewal = HelperLeaseRenewal(
+            incarnation=self.incarnation, state=self._state, stats=self._stats, servers_version=self._table_version
+        )
+        lease = await self._registry.renew(self.helper_id, renewal)
+        self._lease_ttl_s = lease.lease_ttl_s
+        if lease.servers is not None:
+            await self._take_servers(lease.servers, lease.servers_version)
+        if lease.desired_state == "draining" and self._state == "up":
+            self._report(self, Input.DRAIN_WANTED)
+
+    async def _take_servers(self, servers: list[TrunkServer], version: int) -> None:
+        self._table_version = None  # until all of it is with the worker: after a failure, all is asked for again
+        refused = 0
+        for command in table_diff(self._table, table_of(servers)):
+            try:
+                await self._control.apply(command)
+            except ControlRefused as error:
+                # Removing what is not there is done already; a server that does not fit must not keep out the others.
+                log.warning("server table", error=str(error), **self._identity())
+                if isinstance(command, SetServer):
+                    refused += 1
+                    continue
+            self._table = table_after(self._table, command)
+            log.info("server table", servers=len(self._table), change=describe(command))
+        if refused == 0:
+            self._table_version = version
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(self._settings.helper_drain_timeout_s):
+                await self._control.drain(True)
+                await self._wait_quiet()
+            log.info("drained", **self._identity())
+        except TimeoutError:
+            log.warning("drain timeout: data still flows", after_s=self._settings.helper_drain_timeout_s)
+        except ControlError as error:
+            log.warning("the worker cannot drain", error=str(error))
+        self._report(self, Input.DRAINED)
+
+    async def _wait_quiet(self) -> None:
+        """Returns when the flow counters stood still for DRAIN_QUIET_S."""
+        last: list[int | float] = []
+        still_since_s = time.monotonic()
+        while time.monotonic() - still_since_s < DRAIN_QUIET_S:
+            stats = await self._control.stats()
+            flow = [stats.get(name, 0) for name in FLOW_COUNTERS]
+            if flow != last:
+                last, still_since_s = flow, time.monotonic()
+            await asyncio.sleep(DRAIN_POLL_S)
+
+    def _identity(self) -> dict[str, int]:
+        return {"helper_id": self.helper_id, "incarnation": self.incarnation}

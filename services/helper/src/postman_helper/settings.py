@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of one helper: POSTMAN_HELPER_* and what all processes share (registry, NATS, API key, state folder)."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+from pathlib import Path
+from typing import ClassVar, Final
+
+from pydantic import Field, IPvAnyInterface
+
+from postman_contracts.fields import Name, Port
+from postman_kit.settings import PostmanSettings, SettingsError
+
+WORKER_NAME: Final = "postman-worker"
+_CHECKOUT: Final = Path(__file__).resolve().parents[4]
+_BUILT_WORKER: Final = _CHECKOUT / "build" / "services" / "helper" / "worker" / WORKER_NAME
+_PCI_ADDRESS: Final = re.compile(r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.IGNORECASE)
+_NEEDS_ROOT: Final = ("net_af_packet", "net_af_xdp", "net_tap")
+# sun_path of unix(7) holds 108 bytes with its final zero.
+_SOCKET_PATH_BYTES_MAX: Final = 107
+
+
+def _default_worker() -> Path:
+    found = shutil.which(WORKER_NAME)
+    return Path(found) if found else _BUILT_WORKER
+
+
+class HelperSettings(PostmanSettings):
+    """Limits are those of the worker (services/helper/worker/config.h) and of the REST bodies."""
+
+    own_prefix: ClassVar[str] = "helper_"
+
+    helper_name: Name = Field(default_factory=lambda: socket.gethostname().split(".")[0])
+    helper_site: Name | None = None
+    helper_data_address: IPvAnyInterface
+    """The worker's own address with its prefix length, such as 198.18.0.10/24; the kernel must not have it."""
+    helper_device: str = Field(min_length=1, max_length=200, pattern=r"^[!-~]+$")
+    """A DPDK device: `net_af_packet0,iface=eth1`, `net_af_xdp0,iface=eth1`, a PCI address, ..."""
+    helper_client_port: Port = 4701
+    helper_trunk_port: Port = 4702
+    helper_hugepages: bool = False
+    helper_hold_us_max: int = Field(default=100, ge=0, le=10_000)
+    helper_worker: Path = Field(default_factory=_default_worker)
+    helper_control_socket: Path | None = None
+
+    helper_start_timeout_s: float = Field(default=30.0, gt=0, le=600)  # huge pages are cleared at the start
+    helper_drain_timeout_s: float = Field(default=30.0, ge=0, le=3600)
+    helper_heartbeat_s: float = Field(default=0.2, ge=0.1, le=1.0)
+
+    def worker_dir(self) -> Path:
+        """Where this helper's files are."""
+        return self.state_dir.absolute() / f"helper-{self.helper_name}"
+
+    def control_socket(self) -> Path:
+        """The worker's control socket."""
+        return self.helper_control_socket or self.worker_dir() / "control.sock"
+
+    def check_host(self) -> None:
+        """What would make every start of the worker fail; SettingsError says how to repair it."""
+        if not self.helper_worker.is_file() or not os.access(self.helper_worker, os.X_OK):
+            raise SettingsError(
+                f"no worker binary at {self.helper_worker}. Build it with ./postman build, or set POSTMAN_HELPER_WORKER"
+            )
+        if len(os.fsencode(self.control_socket())) > _SOCKET_PATH_BYTES_MAX:
+            raise SettingsError(
+                f"the path of the control socket is longer than {_SOCKET_PATH_BYTES_MAX} bytes: "
+                f"{self.control_socket()}. Set POSTMAN_HELPER_CONTROL_SOCKET to a shorter one"
+            )
+        self._check_device()
+
+    def _check_device(self) -> None:
+        device = self.helper_device
+        is_pci = _PCI_ADDRESS.fullmatch(device.split(",")[0]) is not None
+        if (is_pci or device.startswith(_NEEDS_ROOT)) and os.geteuid() != 0:
+            raise SettingsError(
+                f"the device {device} needs root. Run the helper as root (in a container: with NET_RAW)"
+            )
+        if is_pci and not (Path("/sys/bus/pci/devices") / _full_pci(device.split(",")[0])).exists():
+            raise SettingsError(
+                f"there is no PCI device {device}. Correct POSTMAN_HELPER_DEVICE; `lspci -D` lists them"
+            )
+        for argument in device.split(",")[1:]:
+            name, _, value = argument.partition("=")
+            if name == "iface" and not _interface_exists(value):
+                raise SettingsError(
+                    f"there is no network interface '{value}' here. Correct POSTMAN_HELPER_DEVICE; `ip link` lists them"
+                )
+
+
+def _full_pci(address: str) -> str:
+    return address.lower() if address.count(":") == 2 else f"0000:{address.lower()}"
+
+
+def _interface_exists(name: str) -> bool:
+    try:
+        socket.if_nametoindex(name)
+    except OSError:
+        return False
+    return True

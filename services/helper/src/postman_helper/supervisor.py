@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the life cycle of domain.py: inputs come in through one queue, each action is carried out here."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Coroutine
+from importlib import metadata
+from typing import Any, Final
+
+import structlog
+
+from postman_contracts.rest import HelperGrant, HelperRegistration
+from postman_helper.bus import HelperBus
+from postman_helper.control import ControlError
+from postman_helper.domain import Action, Input, LifeCycle, State, backoff_s
+from postman_helper.incarnation import Incarnation
+from postman_helper.lease import Registry, RegistryError
+from postman_helper.settings import HelperSettings
+from postman_helper.worker_process import WorkerStartError
+from postman_kit.bus import Bus
+
+log = structlog.get_logger(__name__)
+
+# The registry usually comes back within seconds, and a helper that waits for it serves nobody.
+REGISTER_RETRY_S_MAX: Final = 5.0
+END_LEASE_TIMEOUT_S: Final = 2.0
+
+
+class Supervisor:
+    """run() once; request_drain() and request_stop() from the same loop."""
+
+    def __init__(self, settings: HelperSettings, registry: Registry, bus: Bus) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._bus = HelperBus(bus, on_drain=self.request_drain, on_refresh=self._refresh)
+        self._life = LifeCycle()
+        self._inputs: asyncio.Queue[Input] = asyncio.Queue()
+        self._current: Incarnation | None = None
+        # Its identity is lost but it still relays: ended as soon as its successor has an identity.
+        self._predecessor: Incarnation | None = None
+        self._step: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> State:
+        """Where the life cycle is."""
+        return self._life.state
+
+    async def run(self) -> None:
+        """Returns when the helper was drained or stopped; the lease is given back then."""
+        await self._bus.start()
+        action = Action.START
+        try:
+            while action is not Action.FINISH:
+                self._perform(action)
+                event = await self._inputs.get()
+                was = self._life.state
+                action = self._life.on(event, time.monotonic())
+                log.info("life cycle", was=was, event=event, state=self._life.state)
+        finally:
+            await self._finish()
+
+    def request_drain(self) -> None:
+        """Ends the helper gently: its clients move away first."""
+        self._inputs.put_nowait(Input.DRAIN_WANTED)
+
+    def request_stop(self) -> None:
+        """Ends the helper without waiting for its clients."""
+        self._inputs.put_nowait(Input.STOP_WANTED)
+
+    # --- actions -----------------------------------------------------------------------------------
+
+    def _perform(self, action: Action) -> None:
+        if action is Action.START:
+            self._begin_step(self._start())
+        elif action is Action.WAIT:
+            self._begin_step(self._wait())
+        elif action is Action.DRAIN:
+            assert self._current is not None
+            self._current.begin_drain()
+
+    def _begin_step(self, step: Coroutine[Any, Any, None]) -> None:
+        """Starting and waiting follow each other: the one before has ended, as its last act was to report."""
+        self._step = asyncio.create_task(step)
+
+    async def _start(self) -> None:
+        if self._current is not None:
+            self._predecessor, self._current = self._current, None
+        grant = await self._register()
+        await self._end_predecessor()
+        incarnation = Incarnation(self._settings, grant, self._registry, self._bus, self._take_report)
+        self._current = incarnation
+        await self._bus.listen_as(grant.helper_id)
+        try:
+            await incarnation.start()
+        except (WorkerStartError, ControlError, OSError) as error:
+            log.error("worker did not start", error=str(error), incarnation=grant.incarnation)
+            self._inputs.put_nowait(Input.WORKER_FAILED)
+            return
+        self._inputs.put_nowait(Input.WORKER_READY)
+        incarnation.begin()
+
+    async def _register(self) -> HelperGrant:
+        registration = HelperRegistration(
+            name=self._settings.helper_name,
+            site=self._settings.helper_site,
+            data_address=str(self._settings.helper_data_address.ip),
+            client_port=self._settings.helper_client_port,
+            trunk_port=self._settings.helper_trunk_port,
+            workers=1,
+            version=metadata.version("postman-helper"),
+        )
+        attempt = 0
+        while True:
+            try:
+                grant = await self._registry.register(registration)
+            except RegistryError as error:
+                log.warning("not registered", error=str(error), attempt=attempt)
+                await asyncio.sleep(backoff_s(attempt, random.random(), max_s=REGISTER_RETRY_S_MAX))
+                attempt += 1
+            else:
+                log.info("registered", helper_id=grant.helper_id, incarnation=grant.incarnation)
+                return grant
+
+    async def _wait(self) -> None:
+        loop = self._life.crash_loop(time.monotonic())
+        delay_s = self._life.retry_delay_s(random.random())
+        if loop is not None:
+            log.error("crash loop: see the worker's last words above", failures=loop.failures, within_s=loop.window_s)
+        log.info("next start", in_s=round(delay_s, 3))
+        await asyncio.sleep(delay_s)
+        self._inputs.put_nowait(Input.RETRY_DUE)
+
+    async def _end_predecessor(self) -> None:
+        predecessor, self._predecessor = self._predecessor, None
+        if predecessor is not None:
+            await predecessor.stop()
+
+    async def _finish(self) -> None:
+        if self._step is not None:
+            self._step.cancel()
+            await asyncio.gather(self._step, return_exceptions=True)
+        await self._end_predecessor()
+        if self._current is not None:
+            await self._current.stop()
+            await self._current.end_lease(END_LEASE_TIMEOUT_S)
+        await self._bus.stop()
+        await self._registry.close()
+
+    # --- facts ---------------------------------------------------------------------------------------
+
+    def _take_report(self, incarnation: Incarnation, event: Input) -> None:
+        if incarnation is self._current:
+            self._inputs.put_nowait(event)
+
+    def _refresh(self) -> None:
+        if self._current is not None:
+            self._current.refresh()

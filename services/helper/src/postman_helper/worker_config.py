@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a worker is told when it starts: the key=value file that services/helper/worker/config.c reads. Pure."""
+
+from __future__ import annotations
+
+from postman_contracts.rest import HelperGrant
+from postman_helper.settings import HelperSettings
+
+
+def render(settings: HelperSettings, grant: HelperGrant) -> str:
+    """The file's text. It holds `cid_key`: see worker_process.write_config."""
+    values: dict[str, str | int] = {
+        "helper_id": grant.helper_id,
+        "incarnation": grant.incarnation,
+        "cid_key": grant.cid_key.hex(),
+        "device": settings.helper_device,
+        "data_address": str(settings.helper_data_address),
+        "client_port": settings.helper_client_port,
+        "trunk_port": settings.helper_trunk_port,
+        "hugepages": int(settings.helper_hugepages),
+        "hold_us_max": settings.helper_hold_us_max,
+        "control_socket": str(settings.control_socket()),
+    }
+    return "".join(f"{name}={value}\n" for name, value in values.items())
