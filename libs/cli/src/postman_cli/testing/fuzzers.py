@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The step `fuzz`, and what `postman fuzz` uses: libFuzzer programs, each for a time, from the corpora in the tree.
+
+A fuzzer is an executable of the fuzz build whose name ends in `_fuzz`. Its corpus is the folder `corpus/<subject>`
+beside or above its source (`frame_fuzz` reads `corpus/frame`); what it finds is kept under .postman/fuzz/<name>.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from postman_cli.checkout import ROOT, STATE
+from postman_cli.testing.c_builds import FUZZED
+from postman_cli.testing.c_tests import SANITIZER_ENV
+from postman_cli.testing.model import Choice, Outcome
+from postman_cli.testing.runner import Runner
+
+SECONDS, SECONDS_FAST = 60, 5
+INPUT_BYTES_MAX = 4096  # two of the largest datagrams: enough to cross every limit
+INPUT_TIMEOUT_S = 10
+MEMORY_MIB_MAX = 2048
+
+INPUTS_RUN = re.compile(r"stat::number_of_executed_units: *(\d+)")
+
+
+@dataclass(frozen=True)
+class Fuzzer:
+    """A built fuzzer and the inputs it begins with."""
+
+    name: str
+    program: Path
+    seeds: tuple[Path, ...]
+
+
+def run(runner: Runner, choice: Choice) -> Outcome:
+    """Each fuzzer for a fixed time, as many at once as there are cores."""
+    return run_fuzzers(runner, SECONDS_FAST if choice.fast else SECONDS, [])
+
+
+def run_fuzzers(runner: Runner, seconds: int, names: list[str]) -> Outcome:
+    """Builds and runs the named fuzzers, or all. One fuzzer counts as one test."""
+    FUZZED.configure(runner)
+    found = [fuzzer for fuzzer in find(runner.env) if not names or fuzzer.name in names]
+    unknown = set(names) - {fuzzer.name for fuzzer in found}
+    if unknown or not found:
+        return Outcome.failure(f"no such fuzzer: {', '.join(sorted(unknown))}" if unknown else "no fuzzers were built")
+    FUZZED.build(runner, *(str(fuzzer.program.relative_to(FUZZED.folder)) for fuzzer in found))
+    outcome = Outcome()
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for each in pool.map(lambda fuzzer: _run_one(runner, fuzzer, seconds), found):
+            outcome.add(each)
+    return outcome
+
+
+def find(env: dict[str, str]) -> list[Fuzzer]:
+    """The fuzzers of the fuzz build, by meson's own list of targets."""
+    listing = subprocess.run(
+        ["meson", "introspect", "--targets", FUZZED.folder], env=env, capture_output=True, text=True, check=True
+    )
+    fuzzers = []
+    for target in json.loads(listing.stdout):
+        if target["type"] == "executable" and target["name"].endswith("_fuzz"):
+            source = Path(target["defined_in"]).parent
+            fuzzers.append(Fuzzer(target["name"], Path(target["filename"][0]), _seeds(target["name"], source)))
+    return sorted(fuzzers, key=lambda fuzzer: fuzzer.name)
+
+
+def _seeds(name: str, source: Path) -> tuple[Path, ...]:
+    subject = name.removesuffix("_fuzz")
+    folders = [folder / "corpus" / subject for folder in (source, source.parent) if ROOT in (folder, *folder.parents)]
+    return tuple(folder for folder in folders if folder.is_dir())
+
+
+def _run_one(runner: Runner, fuzzer: Fuzzer, seconds: int) -> Outcome:
+    work = STATE / "fuzz" / fuzzer.name
+    (work / "found").mkdir(parents=True, exist_ok=True)
+    log = runner.log.with_name(f"fuzz-{fuzzer.name}.log")
+    log.write_bytes(b"")
+    limits = [f"-max_total_time={seconds}", f"-max_len={INPUT_BYTES_MAX}", f"-timeout={INPUT_TIMEOUT_S}"]
+    limits += [f"-rss_limit_mb={MEMORY_MIB_MAX}", "-print_final_stats=1", f"-artifact_prefix={work}/"]
+    status = runner.run([fuzzer.program, *limits, work / "found", *fuzzer.seeds], env=SANITIZER_ENV, log=log)
+    runs = INPUTS_RUN.search(log.read_text(errors="replace"))
+    if status == 0 and runs and int(runs[1]) > 0:
+        return Outcome(passed=1, notes=[f"{fuzzer.name}: {int(runs[1]):,} inputs"])
+    return Outcome.failure(f"{fuzzer.name} ended with {status}: see {log}, the input is in {work}/")

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The steps `python` and `network`: pytest. Tests marked `root` make network namespaces and run one at a time."""
+
+from __future__ import annotations
+
+import os
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+from postman_cli.testing.model import Choice, Outcome
+from postman_cli.testing.runner import Runner
+
+NOTHING_COLLECTED = 5  # pytest's exit status
+NOTES_MAX = 10
+
+
+def run_unit(runner: Runner, choice: Choice) -> Outcome:
+    """All tests without the mark `root`, on all cores."""
+    marks = "not root and not slow" if choice.fast else "not root"
+    # loadscope: tests of one module share its fixtures, such as an embedded Postgres
+    return _pytest(runner, choice, marks, ["--numprocesses", str(os.cpu_count() or 1), "--dist", "loadscope"])
+
+
+def run_network(runner: Runner, choice: Choice) -> Outcome:
+    """The tests marked `root`, one at a time."""
+    if os.geteuid() != 0:
+        return Outcome(skipped=1, notes=["needs root: run sudo ./postman test"])
+    marks = "root and not slow" if choice.fast else "root"
+    return _pytest(runner, choice, marks, ["-p", "no:xdist"])
+
+
+def _pytest(runner: Runner, choice: Choice, marks: str, options: list[str]) -> Outcome:
+    report = runner.log.with_suffix(".xml")
+    report.unlink(missing_ok=True)
+    keyword = ["-k", choice.keyword] if choice.keyword else []
+    status = runner.run(["python", "-m", "pytest", "-m", marks, f"--junit-xml={report}", *options, *keyword])
+    if status == NOTHING_COLLECTED:
+        return Outcome() if choice.keyword else Outcome.failure(f"no test with the marks '{marks}' was found")
+    if not report.exists():
+        return Outcome.failure(f"pytest ended with {status} before it wrote a report")
+    outcome = _read(report)
+    if status != 0 and outcome.failed == 0:
+        outcome.add(Outcome.failure(f"pytest ended with {status}"))
+    return outcome
+
+
+def _read(report: Path) -> Outcome:
+    outcome = Outcome()
+    skips: dict[str, int] = {}
+    for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314 (pytest's own file)
+        if case.find("failure") is not None or case.find("error") is not None:
+            outcome.failed += 1
+            if len(outcome.notes) < NOTES_MAX:
+                outcome.notes.append(f"{case.get('classname')}::{case.get('name')}")
+        elif (skipped := case.find("skipped")) is not None:
+            outcome.skipped += 1
+            reason = skipped.get("message", "")
+            skips[reason] = skips.get(reason, 0) + 1
+        else:
+            outcome.passed += 1
+    outcome.notes += [f"{count} skipped: {reason}" for reason, count in skips.items()]
+    return outcome
