@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the demo: builds the lab and the stack, lets the client send, kills the helper in use, reads both ledgers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ..lab.network import LabNetwork
+from ..lab.topology import TOPOLOGIES
+from . import ledger, timing
+from .stack import Program, Stack, StackError
+
+SERVER_PORT = 7000
+_PROGRESS_STALL_S = 60
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    connections: int = 64
+    requests: int = 200_000
+    depth: int = 1
+    hold_us_max: int = 100
+    kill: bool = True
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """Counters at one moment, to tell the phases apart."""
+
+    at_ns: int
+    server_cpu_s: float
+    batches: int
+    entries: int
+
+
+class Demo:
+    def __init__(self, options: DemoOptions, work_dir: Path, say: Callable[[str], None]) -> None:
+        self.options = options
+        self.work_dir = work_dir
+        self.say = say
+        self.progress: Callable[[int], None] = lambda replies: None
+        self._helper_names: dict[int, str] = {}
+        self._killed: dict[str, Any] | None = None
+        self._snapshots: list[_Snapshot] = []
+        self._dead_workers: list[dict[str, Any]] = []
+
+    def run(self) -> dict[str, Any]:
+        """The result object; `ok` says whether everything that the demo claims held."""
+        shutil.rmtree(self.work_dir, ignore_errors=True)
+        self.work_dir.mkdir(parents=True)
+        with LabNetwork(TOPOLOGIES["demo"]) as lab, Stack(lab, self.work_dir) as stack:
+            self._start(stack)
+            server, client = self._traffic(stack)
+            self._watch(stack, server, client)
+            return self._result(stack, server, client)
+
+    def _start(self, stack: Stack) -> None:
+        self.say("control plane: Postgres, NATS, registry")
+        stack.start_control()
+        helpers = stack.lab.topology.with_role("helper")
+        self.say(f"helpers: {len(helpers)} DPDK workers with their supervisors")
+        for host in helpers:
+            stack.start_helper(host, POSTMAN_HELPER_HOLD_US_MAX=str(self.options.hold_us_max))
+        self._helper_names = stack.wait_helpers()
+
+    def _traffic(self, stack: Stack) -> tuple[Program, Program]:
+        address = stack.lab.topology.host("s1").data_address
+        where = ["--host", address, "--port", str(SERVER_PORT)]
+        server_books, client_books = self.work_dir / "server.json", self.work_dir / "client.json"
+        server = stack.start("s1", "server", "postman_cli.demo.server", [*where, "--ledger", str(server_books)])
+        server.wait_for(lambda line: "ready" in line, "a listening server")
+        load = ["--connections", str(self.options.connections), "--requests", str(self.options.requests)]
+        load += ["--depth", str(self.options.depth), "--ledger", str(client_books)]
+        self.say(f"{self.options.connections} connections, {self.options.requests:,} requests of 64 bytes")
+        client = stack.start("c1", "client", "postman_cli.demo.client", [*where, *load])
+        ready = client.wait_for(lambda line: "ready" in line, "connected clients")
+        if ready["transports"] != ["vcl"]:
+            raise StackError(f"the client's connections are {ready['transports']}, not vcl: {ready['why']}")
+        self._snapshots.append(self._snapshot(stack, server))
+        return server, client
+
+    def _snapshot(self, stack: Stack, server: Program) -> _Snapshot:
+        times = psutil.Process(server.process.pid).cpu_times()
+        alive = [stack.worker_stats(host) for host in stack.helpers if host not in self._without_worker(stack)]
+        counters = [*alive, *self._dead_workers]
+        return _Snapshot(
+            time.monotonic_ns(),
+            times.user + times.system,
+            sum(c["relay"]["trunk_batches_out"] for c in counters),
+            sum(c["relay"]["trunk_data_entries_out"] for c in counters),
+        )
+
+    def _without_worker(self, stack: Stack) -> set[str]:
+        missing = set()
+        for host in stack.helpers:
+            try:
+                stack.worker_pid(host)
+            except StackError:
+                missing.add(host)
+        return missing
+
+    def _watch(self, stack: Stack, server: Program, client: Program) -> None:
+        """Follows the client's progress; kills the helper in use once half of the replies are in."""
+        seen, moved_at = 0, time.monotonic()
+        while client.process.poll() is None:
+            replies = max((line["replies"] for line in client.lines[-3:] if "replies" in line), default=0)
+            if replies != seen:
+                seen, moved_at = replies, time.monotonic()
+                self.progress(seen)
+            if time.monotonic() - moved_at > _PROGRESS_STALL_S:
+                raise StackError(f"no reply for {_PROGRESS_STALL_S} s after {seen}:\n{client.log_tail()}")
+            if self.options.kill and self._killed is None and seen >= self.options.requests // 2:
+                self._kill(stack, server, client)
+            time.sleep(0.02)
+        self.progress(self.options.requests)
+
+    def _kill(self, stack: Stack, server: Program, client: Program) -> None:
+        helper_id = next(line["helper_id"] for line in reversed(client.lines) if "helper_id" in line)
+        if helper_id == 0:
+            raise StackError("the client uses no helper: its path is direct")
+        name = self._helper_names[helper_id]
+        self._snapshots.append(self._snapshot(stack, server))
+        last_words = stack.worker_stats(name)
+        killed_ns = stack.kill_worker(name)
+        # Its counters die with it; what it said a moment before stands for it from here on.
+        self._dead_workers.append(last_words)
+        self._killed = {"helper_id": helper_id, "name": name, "signal": "SIGKILL", "killed_ns": killed_ns}
+        self.say(f"killed the worker of helper {name} (id {helper_id}) with SIGKILL")
+
+    def _result(self, stack: Stack, server: Program, client: Program) -> dict[str, Any]:
+        last = self._snapshot(stack, server)
+        server.stop()
+        self._snapshots.append(last)
+        client_report = _read(self.work_dir / "client.json", client)
+        server_report = _read(self.work_dir / "server.json", server)
+        verdict = ledger.compare(client_report["books"], server_report["books"])
+        killed = [self._death(client_report)] if self._killed else []
+        phases = self._phases(client_report)
+        trunk = server_report["vcl"]
+        per_datagram = trunk["trunk_data_entries_in"] / max(trunk["trunk_batches_in"], 1)
+        result: dict[str, Any] = {
+            "demo": asdict(self.options),
+            "phases": phases,
+            "ledger": verdict.as_dict(),
+            "requests": sum(book["sent"]["messages"] for book in client_report["books"].values()),
+            "lost": verdict.lost,
+            "duplicated": verdict.duplicated,
+            "reordered": verdict.reordered,
+            "messages_per_trunk_datagram": round(per_datagram, 2),
+            "trunk_datagrams": trunk["trunk_batches_in"],
+            "killed": killed,
+            "errors": client_report["errors"] + server_report["errors"],
+        }
+        result["ok"] = bool(
+            verdict.clean
+            and not result["errors"]
+            and result["requests"] == self.options.requests
+            and bool(killed) == self.options.kill
+            and all(death["detection_ms"] is not None for death in killed)
+        )
+        return result
+
+    def _phases(self, client_report: dict[str, Any]) -> list[dict[str, Any]]:
+        names = ["before the kill", "after the kill"] if self._killed else ["all"]
+        edges = [client_report["started_ns"], *([self._killed["killed_ns"]] if self._killed else [])]
+        edges.append(client_report["ended_ns"])
+        phases = []
+        for index, name in enumerate(names):
+            figures = asdict(timing.phase(name, client_report["times"], edges[index], edges[index + 1]))
+            before, after = self._snapshots[index], self._snapshots[index + 1]
+            batches = after.batches - before.batches
+            figures["server_cpu_us_per_request"] = (
+                (after.server_cpu_s - before.server_cpu_s) * 1e6 / figures["delivered"]
+                if figures["delivered"]
+                else None
+            )
+            figures["messages_per_trunk_datagram"] = (after.entries - before.entries) / batches if batches > 0 else None
+            phases.append({key: round(v, 2) if isinstance(v, float) else v for key, v in figures.items()})
+        return phases
+
+    def _death(self, client_report: dict[str, Any]) -> dict[str, Any]:
+        """Detection: from the kill to the client's verdict; resume: to the first byte on each connection after it."""
+        assert self._killed is not None
+        killed_ns, helper_id = self._killed["killed_ns"], self._killed["helper_id"]
+
+        def since_kill_ms(kind: str) -> float | None:
+            for event in client_report["path_events"]:
+                after = event["at_us"] * 1000 - killed_ns
+                if event["type"] == kind and event["from_helper_id"] == helper_id and after > 0:
+                    return round(after / 1e6, 2)
+            return None
+
+        resumed = timing.resume_times_ms(client_report["times"], killed_ns)
+        return {
+            **self._killed,
+            "detection_ms": since_kill_ms("path_suspect"),
+            "moved_ms": since_kill_ms("path_moved"),
+            "resume_ms": {
+                "connections": len(resumed),
+                "p50": timing.percentile(resumed, 0.5),
+                "p99": timing.percentile(resumed, 0.99),
+                "max": resumed[-1] if resumed else None,
+            },
+        }
+
+
+def _read(path: Path, program: Program) -> dict[str, Any]:
+    if not path.exists():
+        raise StackError(f"{program.name} left no ledger:\n{program.log_tail()}")
+    report = json.loads(path.read_text())
+    assert isinstance(report, dict)
+    return report

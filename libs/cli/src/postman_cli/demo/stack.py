@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole Postman in a lab: control plane, helpers, and the programs that talk through them. Real parts only.
+
+Used by the demo and by the end-to-end tests. Everything it starts dies with it; logs stay in its work folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import psutil
+
+from ..lab.namespaces import LabError
+from ..lab.network import LabNetwork
+from ..lab.topology import DATA_DEVICE, DATA_PREFIX_LEN, Host
+
+WORKER_PROGRAM = "postman-worker"
+_START_S = 60
+_STOP_S = 15
+# What a helper's port must hold: a whole trunk datagram of a 1,500-byte MTU, in a ring of 1,024 frames.
+_AF_PACKET = "net_af_packet0,iface={device},blocksz=65536,framesz=2048,framecnt=1024,qpairs=1"
+
+
+class StackError(RuntimeError):
+    """A part did not start or died; the text names it and ends with its log's last lines."""
+
+
+@dataclass
+class Program:
+    """One started process with its log and, where it speaks JSON lines, its words."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    _reader: threading.Thread | None = None
+
+    def read_lines(self) -> None:
+        """Collects the JSON lines of its standard output in the background."""
+        assert self.process.stdout is not None
+        self._reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
+        self._reader.start()
+
+    def _read(self, stream: IO[bytes]) -> None:
+        for raw in stream:
+            with contextlib.suppress(ValueError):
+                words = json.loads(raw)
+                if isinstance(words, dict):
+                    self.lines.append(words)
+
+    def wait_for(
+        self, found: Callable[[dict[str, Any]], bool], what: str, timeout_s: float = _START_S
+    ) -> dict[str, Any]:
+        """The first JSON line for which `found` holds; StackError when the program ends or time runs out first."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            ended = self.process.poll() is not None
+            if ended and self._reader is not None:
+                self._reader.join(timeout=1)
+            for line in self.lines:
+                if found(line):
+                    return line
+            if ended:
+                raise StackError(f"{self.name} ended ({self.process.returncode}) before {what}:\n{self.log_tail()}")
+            if time.monotonic() > deadline:
+                raise StackError(f"{self.name}: no sign of {what} within {timeout_s:.0f} s:\n{self.log_tail()}")
+            time.sleep(0.01)
+
+    def log_tail(self, lines: int = 15) -> str:
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    def stop(self, timeout_s: float = _STOP_S) -> int:
+        """SIGTERM, then SIGKILL; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        code = self.process.wait()
+        if self._reader is not None:
+            self._reader.join(timeout=1)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return code
+
+
+class Stack:
+    """Control plane in host `ctl`, a supervisor with its worker in each helper host. A context manager."""
+
+    def __init__(self, lab: LabNetwork, work_dir: Path) -> None:
+        self.lab = lab
+        self.work_dir = work_dir
+        self.programs: list[Program] = []
+        self.helpers: dict[str, Program] = {}
+        self.control: Program | None = None
+        self._environment: dict[str, str] = {}
+
+    def __enter__(self) -> Stack:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
+    # --- starting --------------------------------------------------------------------------------------------------
+
+    def start(self, host: str, name: str, module: str, arguments: Sequence[str] = (), **env: str) -> Program:
+        """Runs `python -m module` in a host, with the environment that finds the control plane."""
+        self.work_dir.mkdir(parents=True, exist_ok=True)
+        log = self.work_dir / f"{name}.log"
+        with log.open("wb") as err:
+            process = self.lab[host].start(
+                [sys.executable, "-m", module, *arguments],
+                env={**self._environment, **env},
+                stdout=subprocess.PIPE,
+                stderr=err,
+                cwd=self.work_dir,
+            )
+        program = Program(name, process, log)
+        program.read_lines()
+        self.programs.append(program)
+        return program
+
+    def start_control(self) -> None:
+        """Postgres, NATS and the registry in host `ctl`; every later program is told where they are."""
+        host = self.lab.topology.with_role("control")[0]
+        state = self.work_dir / "control"
+        self.control = self.start(
+            host.name,
+            "control",
+            "postman_cli",
+            ["up", "--host", host.mgmt_address, "--state-dir", str(state), "--json"],
+        )
+        ready = self.control.wait_for(lambda line: "registry_url" in line, "a ready control plane")
+        self._environment = {
+            "POSTMAN_REGISTRY_URL": ready["registry_url"],
+            "POSTMAN_NATS_URL": ready["nats_url"],
+            "POSTMAN_API_KEY_FILE": ready["api_key_files"]["agent"],
+        }
+        self.ready = ready
+
+    def start_helper(self, host: Host, **env: str) -> Program:
+        """A supervisor and its worker on the host's data device; returns when its worker serves."""
+        device = _AF_PACKET.format(device=DATA_DEVICE)
+        program = self.start(
+            host.name,
+            f"helper-{host.name}",
+            "postman_helper",
+            POSTMAN_HELPER_NAME=host.name,
+            POSTMAN_HELPER_DATA_ADDRESS=f"{host.data_address}/{DATA_PREFIX_LEN}",
+            POSTMAN_HELPER_DEVICE=device,
+            POSTMAN_STATE_DIR=str(self.work_dir),
+            **env,
+        )
+        self.helpers[host.name] = program
+        return program
+
+    def wait_helpers(self, timeout_s: float = _START_S) -> dict[int, str]:
+        """Waits until every helper is up at the registry; {helper id: host name}."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            for program in self.helpers.values():
+                if program.process.poll() is not None:
+                    raise StackError(f"{program.name} ended ({program.process.returncode}):\n{program.log_tail()}")
+            up = {h["helper_id"]: h["name"] for h in self.registry("/v1/helpers")["items"] if h["state"] == "up"}
+            if set(up.values()) >= set(self.helpers):
+                return up
+            time.sleep(0.05)
+        logs = "\n".join(f"{p.name}:\n{p.log_tail(8)}" for p in self.helpers.values())
+        raise StackError(f"helpers are not up within {timeout_s:.0f} s:\n{logs}")
+
+    # --- asking ----------------------------------------------------------------------------------------------------
+
+    def registry(self, path: str) -> dict[str, Any]:
+        """GET of the registry's REST, from its own host."""
+        key = Path(self._environment["POSTMAN_API_KEY_FILE"]).read_text().strip()
+        script = (
+            "import sys, urllib.request as u; r = u.Request(sys.argv[1], headers={'Authorization': 'Bearer ' +"
+            " sys.stdin.read()}); print(u.urlopen(r, timeout=10).read().decode())"
+        )
+        url = self._environment["POSTMAN_REGISTRY_URL"] + path
+        host = self.lab.topology.with_role("control")[0].name
+        argv = self.lab[host].enter([sys.executable, "-c", script, url])
+        done = subprocess.run(argv, input=key, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise StackError(f"GET {url}: {done.stderr.strip().splitlines()[-1:]}")
+        answer = json.loads(done.stdout)
+        assert isinstance(answer, dict)
+        return answer
+
+    def worker_pid(self, host: str) -> int:
+        """The pid of a helper's DPDK worker: the child of its supervisor."""
+        for child in psutil.Process(self.helpers[host].process.pid).children(recursive=True):
+            if WORKER_PROGRAM in " ".join(child.cmdline()):
+                return child.pid
+        raise StackError(f"helper {host} has no worker process")
+
+    def worker_stats(self, host: str) -> dict[str, Any]:
+        """The worker's counters over its control socket."""
+        import socket
+
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(5)
+            sock.connect(str(self.work_dir / f"helper-{host}" / "control.sock"))
+            sock.sendall(b"stats\n")
+            answer = json.loads(sock.makefile("rb").readline())
+        assert isinstance(answer, dict)
+        return answer
+
+    def kill_worker(self, host: str) -> int:
+        """SIGKILL to a helper's worker; the monotonic time of it in nanoseconds."""
+        pid = self.worker_pid(host)
+        killed_ns = time.monotonic_ns()
+        os.kill(pid, signal.SIGKILL)
+        return killed_ns
+
+    # --- ending ----------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Ends everything, the youngest first."""
+        for program in reversed(self.programs):
+            program.stop()
+        self.programs.clear()
+        self.helpers.clear()
+
+
+def work_dir_for(name: str) -> Path:
+    """A folder for one run's state and logs inside the checkout's own state folder."""
+    base = Path(os.environ.get("POSTMAN_STATE_DIR", ".postman")).absolute()
+    folder = base / name
+    # sun_path of unix(7) holds 108 bytes; the longest socket below is helper-XX/control.sock
+    if len(str(folder)) > 80:
+        raise LabError(f"the path of the state folder is too long for Unix sockets: {folder}; set POSTMAN_STATE_DIR")
+    return folder
