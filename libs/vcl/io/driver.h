@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Inside of a driver. Everything below `lock` is read and written under it, but for what the thread alone owns. Lock order:
+ * the list of drivers (fork.c), then a driver. No lock is held while a thread sleeps. */
+#ifndef VCL_IO_DRIVER_H
+#define VCL_IO_DRIVER_H
+
+#include "mirror.h"
+#include "udp.h"
+#include "wait.h"
+
+enum vcl_driver_state { VCL_DRIVER_OPEN, VCL_DRIVER_CLOSING, VCL_DRIVER_CLOSED };
+
+struct vcl_notices {
+    uint64_t last_seq;
+    struct vcl_notice ring[VCL_NOTICES_MAX];
+    struct vcl_wait wait;
+};
+
+struct vcl_driver {
+    /* fixed at open */
+    uint32_t fork_generation; /* another process's driver must not be touched: fork.c */
+    bool server;
+    uint32_t hold_us_max;
+    int epoll_fd, wake_fd, timer_fd;
+    _Atomic uint32_t refs; /* the caller, the thread, each handle */
+    struct vcl_driver *next, *prev; /* fork.c's list, under its lock */
+
+    pthread_mutex_t lock;
+    enum vcl_driver_state state;
+    struct vcl_engine *engine;
+    struct vcl_udp udp;
+    struct vcl_udp_tx tx;
+    bool tx_blocked;        /* the kernel's send buffer is full: the thread waits for POLLOUT */
+    uint64_t armed_us;      /* when timer_fd fires, VCL_NEVER = it does not */
+    uint64_t hold_until_us; /* small sends wait for a flush until then, VCL_NEVER = none does */
+    uint32_t held_bytes;
+    uint64_t burst_us;      /* when the thread last made a connection readable */
+    uint32_t nb_unread;     /* connections that were announced as readable and not yet read out */
+    uint64_t close_deadline_us;
+    struct vcl_sock *socks; /* open handles */
+    uint32_t nb_socks;
+    bool listening;
+    uint32_t nb_backlog;
+    struct vcl_wait accept_wait, closed_wait;
+    struct vcl_wait turn_wait; /* the thread has done a turn: vcl_sock_linger */
+    int accept_fd; /* eventfd, -1 = nobody asked for it */
+    struct vcl_notices notices;
+    struct vcl_wakes wakes;
+    struct vcl_io_stats stats;
+    struct vcl_stats final_stats; /* the engine's, when it is gone */
+
+    struct vcl_udp_rx rx; /* the thread's own */
+};
+
+struct vcl_sock {
+    struct vcl_driver *driver;
+    /* under the driver's lock */
+    struct vcl_conn *conn; /* NULL: closed */
+    struct vcl_session *session;
+    struct vcl_sock *next, *prev;
+    struct vcl_wait rx, tx; /* tx: also connect */
+    struct vcl_mirror mirror;
+    bool opened;   /* the connection is established */
+    bool terminal; /* the engine said CLOSED */
+    bool unread;   /* counted in driver->nb_unread */
+    bool read_shut, write_shut;
+    int error; /* errno the application has not seen yet */
+};
+
+/* --- driver.c: the lock and what every operation ends with --------------------------------------- */
+/* Locks. -EBADF (not locked): closed, or the parent's after a fork. */
+int vcl__driver_enter(struct vcl_driver *d);
+/* Tells events, sends what is to be sent (or holds it, see hold_us_max), sets the timer. `hold`: this was a small send. */
+void vcl__driver_settle(struct vcl_driver *d, uint64_t now, uint32_t hold_bytes);
+/* What a thread does before it sleeps in a call of ours: its held sends leave. */
+void vcl__driver_flush_held(struct vcl_driver *d);
+void vcl__driver_leave(struct vcl_driver *d); /* unlocks, wakes */
+int vcl__driver_sleep(struct vcl_driver *d, struct vcl_wait *w, uint64_t deadline_us);
+void vcl__driver_ref(struct vcl_driver *d);
+void vcl__driver_unref(struct vcl_driver *d);
+void vcl__driver_kick(struct vcl_driver *d); /* makes the thread look around */
+int vcl__errno(int engine_error);            /* positive errno of an enum vcl_error */
+
+/* --- loop.c: the thread ---------------------------------------------------------------------------- */
+int vcl__loop_start(struct vcl_driver *d);
+
+/* --- sock.c, accept.c: what the engine's events mean to handles -------------------------------------- */
+void vcl__sock_on_event(struct vcl_driver *d, const struct vcl_event *ev);
+void vcl__sock_refresh(struct vcl_sock *s); /* readiness after an operation or event */
+void vcl__sock_release(struct vcl_sock *s, uint64_t now, bool abort);
+int vcl__sock_new(struct vcl_driver *d, struct vcl_conn *conn, struct vcl_sock **out);
+void vcl__accept_on_event(struct vcl_driver *d);
+void vcl__accept_stop(struct vcl_driver *d, uint64_t now); /* resets those that wait, and all that come */
+
+/* --- session.c --------------------------------------------------------------------------------------- */
+void vcl__notices_add(struct vcl_driver *d, const struct vcl_event *ev);
+
+/* --- fork.c ------------------------------------------------------------------------------------------ */
+void vcl__fork_register(struct vcl_driver *d);
+void vcl__fork_unregister(struct vcl_driver *d);
+
+#endif
