@@ -71,12 +71,13 @@ def _show(console: Console, result: dict[str, Any]) -> None:
     console.print(books)
     for death in result["killed"]:
         resume = death["resume_ms"]
-        console.print(
-            f"helper {death['name']} killed: detected after {death['detection_ms']} ms; {resume['connections']} connections"
-            f" resumed, p50 {resume['p50']:.1f} ms, p99 {resume['p99']:.1f} ms, max {resume['max']:.1f} ms after the kill"
-            if resume["connections"]
-            else f"helper {death['name']} killed: no connection had anything left to send"
-        )
+        text = f"helper {death['name']} killed: detected after {death['detection_ms']} ms; "
+        if resume["connections"]:
+            text += f"{resume['connections']} connections resumed, p50 {resume['p50']:.1f} ms, "
+            text += f"p99 {resume['p99']:.1f} ms, max {resume['max']:.1f} ms after the kill"
+        else:
+            text += "no connection had anything left to send"
+        console.print(text)
     for error in result["errors"][:10]:
         console.print(f"error: {error}", style="red")
     console.print("ledger clean, nothing lost" if result["ok"] else "NOT OK", style="green" if result["ok"] else "red")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 MESSAGE_BYTES = 64
 _HEAD = struct.Struct(">4sIQ")  # magic, connection, sequence number
@@ -37,7 +38,7 @@ class SentLedger:
 
     messages: int = 0
     bytes: int = 0
-    _hash: hashlib.blake2b = field(default_factory=lambda: hashlib.blake2b(digest_size=16), repr=False)
+    _hash: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16), repr=False)
 
     def add(self, buf: bytes) -> None:
         self.messages += 1
@@ -128,10 +129,18 @@ class Verdict:
         return {**asdict(self), "clean": self.clean}
 
 
-def compare(client: dict[str, dict], server: dict[str, dict]) -> Verdict:
+def compare(client: dict[str, dict[str, Any]], server: dict[str, dict[str, Any]]) -> Verdict:
     """Matches the books of both ends: {connection: {"sent": report, "received": report}} each."""
     verdict = Verdict(connections=len(client))
-    nothing = {"messages": 0, "bytes": 0, "hash": None, "missing": 0, "duplicated": 0, "reordered": 0, "corrupted": 0}
+    nothing: dict[str, Any] = {
+        "messages": 0,
+        "bytes": 0,
+        "hash": None,
+        "missing": 0,
+        "duplicated": 0,
+        "reordered": 0,
+        "corrupted": 0,
+    }
     for connection in client.keys() | server.keys():
         mine = client.get(connection, {"sent": nothing, "received": nothing})
         theirs = server.get(connection, {"sent": nothing, "received": nothing})

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable
@@ -15,11 +14,9 @@ import psutil
 
 from ..lab.network import LabNetwork
 from ..lab.topology import TOPOLOGIES
-from . import ledger, timing
-from .stack import Program, Stack, StackError
-
-SERVER_PORT = 7000
-_PROGRESS_STALL_S = 60
+from . import timing
+from .stack import Stack, StackError
+from .traffic import Traffic
 
 
 @dataclass(frozen=True)
@@ -58,9 +55,13 @@ class Demo:
         self.work_dir.mkdir(parents=True)
         with LabNetwork(TOPOLOGIES["demo"]) as lab, Stack(lab, self.work_dir) as stack:
             self._start(stack)
-            server, client = self._traffic(stack)
-            self._watch(stack, server, client)
-            return self._result(stack, server, client)
+            traffic = self._traffic(stack)
+            if self.options.kill:
+                traffic.follow(self.progress, until=self.options.requests // 2)
+                self._kill(stack, traffic)
+            traffic.follow(self.progress)
+            self.progress(self.options.requests)
+            return self._result(stack, traffic)
 
     def _start(self, stack: Stack) -> None:
         self.say("control plane: Postgres, NATS, registry")
@@ -71,24 +72,16 @@ class Demo:
             stack.start_helper(host, POSTMAN_HELPER_HOLD_US_MAX=str(self.options.hold_us_max))
         self._helper_names = stack.wait_helpers()
 
-    def _traffic(self, stack: Stack) -> tuple[Program, Program]:
-        address = stack.lab.topology.host("s1").data_address
-        where = ["--host", address, "--port", str(SERVER_PORT)]
-        server_books, client_books = self.work_dir / "server.json", self.work_dir / "client.json"
-        server = stack.start("s1", "server", "postman_cli.demo.server", [*where, "--ledger", str(server_books)])
-        server.wait_for(lambda line: "ready" in line, "a listening server")
-        load = ["--connections", str(self.options.connections), "--requests", str(self.options.requests)]
-        load += ["--depth", str(self.options.depth), "--ledger", str(client_books)]
+    def _traffic(self, stack: Stack) -> Traffic:
         self.say(f"{self.options.connections} connections, {self.options.requests:,} requests of 64 bytes")
-        client = stack.start("c1", "client", "postman_cli.demo.client", [*where, *load])
-        ready = client.wait_for(lambda line: "ready" in line, "connected clients")
-        if ready["transports"] != ["vcl"]:
-            raise StackError(f"the client's connections are {ready['transports']}, not vcl: {ready['why']}")
-        self._snapshots.append(self._snapshot(stack, server))
-        return server, client
+        traffic = Traffic(stack)
+        traffic.start(connections=self.options.connections, requests=self.options.requests, depth=self.options.depth)
+        self._snapshots.append(self._snapshot(stack, traffic))
+        return traffic
 
-    def _snapshot(self, stack: Stack, server: Program) -> _Snapshot:
-        times = psutil.Process(server.process.pid).cpu_times()
+    def _snapshot(self, stack: Stack, traffic: Traffic) -> _Snapshot:
+        assert traffic.server is not None
+        times = psutil.Process(traffic.server.process.pid).cpu_times()
         alive = [stack.worker_stats(host) for host in stack.helpers if host not in self._without_worker(stack)]
         counters = [*alive, *self._dead_workers]
         return _Snapshot(
@@ -107,27 +100,12 @@ class Demo:
                 missing.add(host)
         return missing
 
-    def _watch(self, stack: Stack, server: Program, client: Program) -> None:
-        """Follows the client's progress; kills the helper in use once half of the replies are in."""
-        seen, moved_at = 0, time.monotonic()
-        while client.process.poll() is None:
-            replies = max((line["replies"] for line in client.lines[-3:] if "replies" in line), default=0)
-            if replies != seen:
-                seen, moved_at = replies, time.monotonic()
-                self.progress(seen)
-            if time.monotonic() - moved_at > _PROGRESS_STALL_S:
-                raise StackError(f"no reply for {_PROGRESS_STALL_S} s after {seen}:\n{client.log_tail()}")
-            if self.options.kill and self._killed is None and seen >= self.options.requests // 2:
-                self._kill(stack, server, client)
-            time.sleep(0.02)
-        self.progress(self.options.requests)
-
-    def _kill(self, stack: Stack, server: Program, client: Program) -> None:
-        helper_id = next(line["helper_id"] for line in reversed(client.lines) if "helper_id" in line)
+    def _kill(self, stack: Stack, traffic: Traffic) -> None:
+        helper_id = traffic.helper_id
         if helper_id == 0:
             raise StackError("the client uses no helper: its path is direct")
         name = self._helper_names[helper_id]
-        self._snapshots.append(self._snapshot(stack, server))
+        self._snapshots.append(self._snapshot(stack, traffic))
         last_words = stack.worker_stats(name)
         killed_ns = stack.kill_worker(name)
         # Its counters die with it; what it said a moment before stands for it from here on.
@@ -135,13 +113,9 @@ class Demo:
         self._killed = {"helper_id": helper_id, "name": name, "signal": "SIGKILL", "killed_ns": killed_ns}
         self.say(f"killed the worker of helper {name} (id {helper_id}) with SIGKILL")
 
-    def _result(self, stack: Stack, server: Program, client: Program) -> dict[str, Any]:
-        last = self._snapshot(stack, server)
-        server.stop()
-        self._snapshots.append(last)
-        client_report = _read(self.work_dir / "client.json", client)
-        server_report = _read(self.work_dir / "server.json", server)
-        verdict = ledger.compare(client_report["books"], server_report["books"])
+    def _result(self, stack: Stack, traffic: Traffic) -> dict[str, Any]:
+        self._snapshots.append(self._snapshot(stack, traffic))
+        verdict, client_report, server_report = traffic.finish()
         killed = [self._death(client_report)] if self._killed else []
         phases = self._phases(client_report)
         trunk = server_report["vcl"]
@@ -195,7 +169,7 @@ class Demo:
             for event in client_report["path_events"]:
                 after = event["at_us"] * 1000 - killed_ns
                 if event["type"] == kind and event["from_helper_id"] == helper_id and after > 0:
-                    return round(after / 1e6, 2)
+                    return float(round(after / 1e6, 2))
             return None
 
         resumed = timing.resume_times_ms(client_report["times"], killed_ns)
@@ -210,11 +184,3 @@ class Demo:
                 "max": resumed[-1] if resumed else None,
             },
         }
-
-
-def _read(path: Path, program: Program) -> dict[str, Any]:
-    if not path.exists():
-        raise StackError(f"{program.name} left no ledger:\n{program.log_tail()}")
-    report = json.loads(path.read_text())
-    assert isinstance(report, dict)
-    return report

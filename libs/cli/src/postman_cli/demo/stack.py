@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -205,13 +206,11 @@ class Stack:
         """The pid of a helper's DPDK worker: the child of its supervisor."""
         for child in psutil.Process(self.helpers[host].process.pid).children(recursive=True):
             if WORKER_PROGRAM in " ".join(child.cmdline()):
-                return child.pid
+                return int(child.pid)
         raise StackError(f"helper {host} has no worker process")
 
     def worker_stats(self, host: str) -> dict[str, Any]:
         """The worker's counters over its control socket."""
-        import socket
-
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(5)
             sock.connect(str(self.work_dir / f"helper-{host}" / "control.sock"))
