@@ -72,9 +72,9 @@ static const struct codec {
     {"resume", resume_random, resume_again, resume_check, {{30, 32}}},
     {"resume_ack", resume_ack_random, resume_ack_again, resume_ack_check, {{33, 36}}},
     {"reset", reset_random, reset_again, reset_check, {{25, 28}}},
-    {"probe", probe_random, probe_again, probe_check, {{0}}},
-    {"pong", pong_random, pong_again, probe_check, {{26, 27}, {32, 44}}},
-    {"echo", echo_random, echo_again, probe_check, {{0}}},
+    {"probe", probe_random, probe_again, probe_check, {{29, 32}}},
+    {"pong", pong_random, pong_again, probe_check, {{26, 27}, {32, 48}}},
+    {"echo", echo_random, echo_again, probe_check, {{29, 32}}},
 };
 #define FOR_EACH_CODEC(c) for (const struct codec *c = CODECS; c < CODECS + sizeof(CODECS) / sizeof(CODECS[0]); c++)
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * PROBE, ECHO and PONG (S8), and RESET (C7): the small control frames of 44 bytes.
+ * PROBE, ECHO and PONG (S8), and RESET (C7): the small control frames.
  */
 #include "control_head.h"
 
@@ -24,6 +24,7 @@ int pmw_probe_encode(uint8_t *buf, size_t cap, uint8_t type, const struct pmw_pr
     } else {
         put16(buf + 24, f->server_id);
         put16(buf + 26, f->helper_id);
+        buf[28] = f->shard;
     }
     return len;
 }
@@ -45,14 +46,15 @@ int pmw_probe_decode(const uint8_t *buf, size_t len, struct pmw_probe *out)
     if (type != PMW_PONG) {
         out->server_id = get16(buf + 24);
         out->helper_id = get16(buf + 26);
-        return 0;
+        out->shard = buf[28];
+        return all_zero(buf + 29, 3) ? 0 : PMW_ERR_RESERVED;
     }
     out->helper_id = get16(buf + 24);
     out->state = get16(buf + 26);
     out->incarnation = get32(buf + 28);
     if (out->state > PONG_STATE_MAX)
         return PMW_ERR_LIMIT;
-    return all_zero(buf + 32, 12) ? 0 : PMW_ERR_RESERVED;
+    return all_zero(buf + 32, 16) ? 0 : PMW_ERR_RESERVED;
 }
 
 int pmw_reset_encode(uint8_t *buf, size_t cap, const struct pmw_reset *f)

@@ -55,5 +55,7 @@ int pmw_route_decode(const uint8_t *buf, size_t len, struct pmw_route *out)
         out->shard = buf[26];
     else if (type == PMW_RESUME)
         out->shard = buf[29];
+    else if (type == PMW_PROBE)
+        out->shard = buf[28];
     return 0;
 }

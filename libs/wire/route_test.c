@@ -41,11 +41,12 @@ static void session_scope(void **state)
     assert_int_equal(r.server_id, 12);
     assert_int_equal(r.shard, 14);
 
-    struct pmw_probe probe = {.session_id = 21, .server_id = 22, .helper_id = 23};
+    struct pmw_probe probe = {.session_id = 21, .server_id = 22, .helper_id = 23, .shard = 24};
     len = (size_t)pmw_probe_encode(buf, sizeof(buf), PMW_PROBE, &probe);
     assert_int_equal(pmw_route_decode(guarded(buf, len), len, &r), 0);
     assert_true(r.session_scope && r.id == 21 && r.type == PMW_PROBE);
     assert_int_equal(r.server_id, 22);
+    assert_int_equal(r.shard, 24);
 }
 
 static void connection_scope(void **state)
@@ -77,10 +78,10 @@ static void lengths(void **state)
         {PMW_OPEN_ACK, 76, 76},
         {PMW_RESUME, 48, PMW_FRAME_BYTES_MAX},
         {PMW_RESUME_ACK, 52, PMW_FRAME_BYTES_MAX},
-        {PMW_PROBE, 44, 44},
-        {PMW_PONG, 44, 44},
+        {PMW_PROBE, 48, 48},
+        {PMW_PONG, 48, 48},
         {PMW_RESET, 44, 44},
-        {PMW_ECHO, 44, 44},
+        {PMW_ECHO, 48, 48},
         {PMW_REFUSED, 44, 44},
     };
     uint8_t buf[PMW_FRAME_BYTES_MAX + 2] = {0};

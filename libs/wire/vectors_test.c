@@ -160,7 +160,7 @@ static void probe_vector(const struct vector *v, uint8_t type, const uint8_t key
     if (type == PMW_PONG)
         INTEGER(&f, v, state), INTEGER(&f, v, incarnation);
     else
-        INTEGER(&f, v, server_id);
+        INTEGER(&f, v, server_id), INTEGER(&f, v, shard);
     for (int pass = 0; pass < 2; pass++) {
         int len = pmw_probe_encode(buf, sizeof(buf), type, pass == 0 ? &f : &back);
         assert_int_equal(len, sizeof(buf));

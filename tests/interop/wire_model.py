@@ -44,7 +44,7 @@ def _head(id_name: str = "session_id") -> list[tuple[str, int, int]]:
     return [("epoch8", 2, 1), (id_name, 4, 8), ("epoch", 12, 4)]
 
 
-_PROBE = [*_head(), ("nonce", 16, 8), ("server_id", 24, 2), ("helper_id", 26, 2)]
+_PROBE = [*_head(), ("nonce", 16, 8), ("server_id", 24, 2), ("helper_id", 26, 2), ("shard", 28, 1)]
 
 CONTROL: Mapping[str, Layout] = {
     "open": Layout(
@@ -89,15 +89,15 @@ CONTROL: Mapping[str, Layout] = {
         list_at=36,
         item=[("cid", 8), ("rcv_nxt", 8), ("snd_una", 8), ("window", 4)],
     ),
-    "probe": Layout(9, _PROBE, 44),
+    "probe": Layout(9, _PROBE, 48),
     "pong": Layout(
         10,
         [*_head(), ("nonce", 16, 8), ("helper_id", 24, 2), ("state", 26, 2), ("incarnation", 28, 4)],
-        44,
+        48,
         mac=False,
     ),
     "reset": Layout(14, [*_head("cid"), ("offset", 16, 8), ("reason", 24, 1)], 44),
-    "echo": Layout(16, _PROBE, 44),
+    "echo": Layout(16, _PROBE, 48),
     "refused": Layout(17, [*_head(), ("open_nonce", 16, 8), ("reason", 24, 1)], 44),
 }
 

@@ -70,9 +70,9 @@ enum {
     PMW_RESUME_CONN_BYTES = 32,
     PMW_RESUME_ACK_FIXED_BYTES = 52, /* 36 before the list, 16 of MAC after */
     PMW_RESUME_ACK_CONN_BYTES = 28,
-    PMW_PROBE_BYTES = 44,
-    PMW_PONG_BYTES = 44,
-    PMW_ECHO_BYTES = 44,
+    PMW_PROBE_BYTES = 48,
+    PMW_PONG_BYTES = 48,
+    PMW_ECHO_BYTES = 48,
     PMW_RESET_BYTES = 44,
 
     PMW_TRUNK_HEADER_BYTES = 32,
@@ -176,11 +176,12 @@ struct pmw_resume_ack { /* 16 nonce 8, 24 challenge 8, 32 count 1, 33 zero 3, 36
     uint8_t nb_conns;
     struct pmw_resume_ack_conn conns[PMW_RESUME_CONNS_MAX];
 };
-struct pmw_probe { /* PROBE and ECHO: 16 nonce 8, 24 server_id 2, 26 helper_id 2, 28 MAC.
-                      PONG: 16 nonce 8, 24 helper_id 2, 26 state 2 (1 = draining), 28 incarnation 4, 32 zero 12 */
+struct pmw_probe { /* PROBE and ECHO: 16 nonce 8, 24 server_id 2, 26 helper_id 2, 28 shard 1, 29 zero 3, 32 MAC.
+                      PONG: 16 nonce 8, 24 helper_id 2, 26 state 2 (1 = draining), 28 incarnation 4, 32 zero 16 */
     uint64_t session_id, nonce;
     uint32_t epoch;
     uint16_t server_id, helper_id;
+    uint8_t shard; /* a helper routes PROBE by (server_id, shard), as it does OPEN and RESUME */
     uint16_t state;
     uint32_t incarnation;
 };
@@ -283,7 +284,7 @@ int pmw_trunk_encode(uint8_t *buf, size_t cap, const struct pmw_trunk *h); /* he
 int pmw_trunk_decode(const uint8_t *buf, size_t len, struct pmw_trunk *out); /* header; len includes the tag */
 int pmw_entry_encode(uint8_t *buf, size_t cap, const struct pmw_entry *e);
 /* Walk: *at starts at PMW_TRUNK_HEADER_BYTES; end = len - PMW_TRUNK_TAG_BYTES. Returns 1 with an entry, 0 at
- * the end or at PAD (whose bytes must be zero), or an error. */
+ * the end or at PAD (whose bytes must be zero), or an error. The caller compares the number of entries with the header's. */
 int pmw_entry_next(const uint8_t *buf, size_t end, size_t *at, struct pmw_entry *out);
 
 /* --- CRC32C (Castagnoli, RFC 3720 appendix B.4), hardware when the CPU has it. Start with crc 0; giving the result of
@@ -315,7 +316,8 @@ bool pmw_trunk_check(const uint8_t *buf, size_t len, const uint8_t key[16], uint
 
 /* --- connection ids: a 64-bit permutation (4-round Feistel, SipHash-2-4 round function, Luby-Rackoff 1988) of the
  * route, so that any helper holding cid_key routes a flow it has never seen (QUIC-LB's idea), and nobody else can
- * guess a live id. --------------------------------------------------------------------------------------------- */
+ * guess a live id. Plain: server_id 16, shard 8, slot 24, generation 16, from the top bit. Round r = 0 ... 3 turns (left, right)
+ * into (right, left ^ F), F = first 4 bytes of SipHash-2-4(key, r 1 || right 4). ------------------------------------------- */
 struct pmw_cid { uint16_t server_id; uint8_t shard; uint32_t slot; /* 24 bits */ uint16_t generation; };
 uint64_t pmw_cid_seal(const struct pmw_cid *c, const uint8_t cid_key[16]);
 void pmw_cid_open(uint64_t cid, const uint8_t cid_key[16], struct pmw_cid *out);
