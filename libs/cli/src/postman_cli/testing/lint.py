@@ -10,7 +10,7 @@ from postman_cli.testing.model import Choice, Outcome
 from postman_cli.testing.runner import Runner, StepFailed
 
 TYPED_FOLDERS = (
-    "devtools/bootstrap",
+    "devtools",
     "libs/contracts/src",
     "libs/kit/src",
     "libs/vcl/src",
@@ -29,6 +29,7 @@ def run(runner: Runner, choice: Choice) -> Outcome:
         "mypy": ["mypy", *TYPED_FOLDERS],
         "clang-format": ["clang-format", "--dry-run", "-Werror", *c_files],
         "check_layers": ["python", "devtools/check_layers.py"],
+        "check_files": ["python", "devtools/check_files.py"],
     }
     outcome = Outcome()
     for name, command in tools.items():
