@@ -37,16 +37,16 @@ class SentLedger:
     """One direction of one connection, as its sender wrote it."""
 
     messages: int = 0
-    bytes: int = 0
+    byte_count: int = 0
     _hash: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16), repr=False)
 
     def add(self, buf: bytes) -> None:
         self.messages += 1
-        self.bytes += len(buf)
+        self.byte_count += len(buf)
         self._hash.update(buf)
 
     def report(self) -> dict[str, object]:
-        return {"messages": self.messages, "bytes": self.bytes, "hash": self._hash.hexdigest()}
+        return {"messages": self.messages, "bytes": self.byte_count, "hash": self._hash.hexdigest()}
 
 
 class ReceivedLedger:
@@ -56,7 +56,7 @@ class ReceivedLedger:
         self.kind = kind
         self.connection = connection  # None: the first message tells
         self.messages = 0
-        self.bytes = 0
+        self.byte_count = 0
         self.duplicated = 0
         self.reordered = 0
         self.corrupted = 0
@@ -67,7 +67,7 @@ class ReceivedLedger:
 
     def feed(self, buf: bytes) -> list[int]:
         """Takes what recv returned; gives the sequence numbers of the whole messages in it."""
-        self.bytes += len(buf)
+        self.byte_count += len(buf)
         self._hash.update(buf)
         data = self._tail + buf if self._tail else buf
         whole = len(data) - len(data) % MESSAGE_BYTES
@@ -96,7 +96,7 @@ class ReceivedLedger:
     def report(self) -> dict[str, object]:
         return {
             "messages": self.messages,
-            "bytes": self.bytes,
+            "bytes": self.byte_count,
             "hash": self._hash.hexdigest(),
             "missing": len(self._missing),
             "duplicated": self.duplicated,
