@@ -26,7 +26,7 @@ PURE_HEADERS = frozenset(
     {
         *("assert.h", "errno.h", "inttypes.h", "limits.h", "stdarg.h", "stdbool.h", "stddef.h", "stdint.h"),
         *("stdlib.h", "string.h", "sodium.h"),
-        *("arm_acle.h", "immintrin.h", "nmmintrin.h", "sys/auxv.h"),  # which instructions this processor has
+        *("arm_acle.h", "immintrin.h", "nmmintrin.h", "asm/hwcap.h", "sys/auxv.h"),  # which instructions this processor has
     }
 )
 PURE_SYMBOLS = re.compile(
@@ -47,7 +47,7 @@ IMPURE_MODULES = frozenset(
 CLOCK_CALLS = frozenset({"now", "utcnow", "today", "monotonic", "perf_counter"})
 
 SQL_FILES = frozenset({"store.py", "tables.py"})
-SQL_EXCEPTIONS = re.compile(r"/migrations/|postman_kit/(db|outbox)\.py$")
+SQL_EXCEPTIONS = re.compile(r"/alembic/|postman_registry/migrate\.py$|postman_kit/(db|outbox)\.py$")
 NATS_FILES = frozenset({"bus.py"})
 NATS_EXCEPTIONS = re.compile(r"vcl/agent_facts\.py$|postman_kit/embedded/")
 
