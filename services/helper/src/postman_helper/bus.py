@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import nats.errors
 import structlog
 
 from postman_contracts import subjects
@@ -40,7 +42,9 @@ class HelperBus:
         self._helper_id = helper_id
         if helper_id not in self._heard:
             self._heard.add(helper_id)
-            await self._bus.subscribe(subjects.helper_order(helper_id), HelperOrder, self._take_order)
+            # The connection may end in the middle of this; the next one subscribes by itself.
+            with contextlib.suppress(nats.errors.Error):
+                await self._bus.subscribe(subjects.helper_order(helper_id), HelperOrder, self._take_order)
 
     async def heartbeat(
         self, helper_id: int, incarnation: int, state: HelperReportedState, stats: dict[str, int | float]

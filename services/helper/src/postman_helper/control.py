@@ -64,7 +64,7 @@ class Control:
             await self._drop()
 
     async def request(self, line: str) -> dict[str, Any]:
-        """Sends one line and returns the answer's object. ControlRefused if it says no, ControlError if it says nothing."""
+        """Sends one line, returns the answer. ControlRefused if it says no, ControlError if it says nothing."""
         async with self._lock:
             try:
                 async with asyncio.timeout(self._answer_timeout_s):

@@ -86,8 +86,8 @@ CRASH_LOOP_WINDOW_S = 120.0
 
 
 def backoff_s(attempt: int, random_unit: float, first_s: float = RETRY_FIRST_S, max_s: float = RETRY_MAX_S) -> float:
-    """Delay before retry number `attempt` (from 0): doubling, capped, and spread over its upper half by `random_unit` in
-    [0, 1), so that supervisors which failed together do not come back together."""
+    """Delay before retry number `attempt` (from 0): doubling, capped, and spread over its upper half by `random_unit`
+    in [0, 1), so that supervisors which failed together do not come back together."""
     full_s = min(max_s, first_s * 2.0 ** min(attempt, 30))
     return full_s * (0.5 + random_unit / 2)
 

@@ -11,8 +11,8 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import structlog
 
@@ -90,13 +90,13 @@ class Incarnation:
     def begin(self) -> None:
         """Starts watching, heartbeats and lease."""
         for name, coroutine in (("exit", self._watch()), ("heartbeat", self._beat()), ("lease", self._keep_lease())):
-            self._tasks.append(asyncio.create_task(coroutine, name=f"{name} of incarnation {self.incarnation}"))
+            self._begin_task(name, coroutine)
 
     def begin_drain(self) -> None:
         """Tells everybody, waits until no data flows, then reports DRAINED."""
         self._state = "draining"
         self.refresh()
-        self._tasks.append(asyncio.create_task(self._drain(), name=f"drain of incarnation {self.incarnation}"))
+        self._begin_task("drain", self._drain())
 
     def refresh(self) -> None:
         """Renews the lease now, for the table that its answer brings."""
@@ -104,9 +104,7 @@ class Incarnation:
 
     async def stop(self) -> None:
         """Ends the tasks and the worker. The lease is left to end by itself, or to end_lease()."""
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
+        tasks = self._cancel_tasks()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._control.close()
         if self._worker is not None:
@@ -124,9 +122,28 @@ class Incarnation:
 
     # --- the tasks ---------------------------------------------------------------------------------
 
+    def _begin_task(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(self._guard(name, coroutine)))
+
+    async def _guard(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            await coroutine
+        except Exception:
+            log.exception("a task failed", task=name, **self._identity())
+            self._report(self, Input.WORKER_FAILED)
+
+    def _cancel_tasks(self) -> list[asyncio.Task[None]]:
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        self._tasks = []
+        for task in tasks:
+            task.cancel()
+        return tasks
+
     async def _watch(self) -> None:
         assert self._worker is not None
-        log.error("worker ended", how=await self._worker.describe_exit(), **self._identity())
+        how = await self._worker.describe_exit()
+        self._cancel_tasks()  # no heartbeat and no renewal for a dead worker
+        log.error("worker ended", how=how, **self._identity())
         self._report(self, Input.WORKER_FAILED)
 
     async def _beat(self) -> None:

@@ -83,7 +83,14 @@ class Supervisor:
 
     def _begin_step(self, step: Coroutine[Any, Any, None]) -> None:
         """Starting and waiting follow each other: the one before has ended, as its last act was to report."""
-        self._step = asyncio.create_task(step)
+        self._step = asyncio.create_task(self._guard(step))
+
+    async def _guard(self, step: Coroutine[Any, Any, None]) -> None:
+        try:
+            await step
+        except Exception:
+            log.exception("a step of the life cycle failed")
+            self._inputs.put_nowait(Input.WORKER_FAILED)
 
     async def _start(self) -> None:
         if self._current is not None:
@@ -97,6 +104,7 @@ class Supervisor:
             await incarnation.start()
         except (WorkerStartError, ControlError, OSError) as error:
             log.error("worker did not start", error=str(error), incarnation=grant.incarnation)
+            await incarnation.stop()
             self._inputs.put_nowait(Input.WORKER_FAILED)
             return
         self._inputs.put_nowait(Input.WORKER_READY)

@@ -76,7 +76,8 @@ class WorkerProcess:
 
     async def wait_ready(self, timeout_s: float) -> dict[str, Any]:
         """The worker's `ready` object; WorkerStartError if it exits first or takes longer."""
-        await asyncio.wait({self._ready, self._exit}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {self._ready, self._exit}
+        await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if self._ready.done():
             return self._ready.result()
         if self._exit.done():

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A fake worker to spawn, and waiting without sleeping on a guess."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_SCRIPT = Path(__file__).with_name("fake_worker.py")
+
+
+class FakeWorker:
+    """A worker binary of its own folder: see fake_worker.py."""
+
+    def __init__(self, folder: Path) -> None:
+        self.dir = folder
+        self.binary = folder / "postman-worker"
+        self.binary.write_text(
+            f"#!/bin/sh\nexport FAKE_WORKER_DIR='{folder}'\nexec '{sys.executable}' '{_SCRIPT}' \"$@\"\n"
+        )
+        self.binary.chmod(0o755)
+
+    def tell(self, what: str, text: str = "") -> None:
+        """Switches a behaviour on."""
+        (self.dir / what).write_text(text)
+
+    def untell(self, what: str) -> None:
+        """Switches it off."""
+        (self.dir / what).unlink()
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """What all its processes recorded of one kind, in order."""
+        path = self.dir / "events.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [event for event in map(json.loads, lines) if event["event"] == kind]
+
+
+@pytest.fixture
+def fake_worker(tmp_path: Path) -> FakeWorker:
+    folder = tmp_path / "worker"
+    folder.mkdir()
+    return FakeWorker(folder)
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., None]:
+    def wait(condition: Callable[[], Any], timeout_s: float = 20.0, what: str = "the condition") -> None:
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, f"{what} did not come within {timeout_s} s"
+            time.sleep(0.02)
+
+    return wait
