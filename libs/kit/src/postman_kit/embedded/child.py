@@ -175,15 +175,15 @@ def is_alive(pid: int) -> bool:
     return state not in "ZX"
 
 
-def choose_port(port: int, name: str) -> int:
+def choose_port(port: int, name: str, host: str = HOST) -> int:
     """The port itself if it is free, a free one for 0."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError as error:
             raise EmbeddedError(
-                f"{name}: port {port} cannot be had: {error.strerror}. Stop what uses it (see 'ss -ltnp'), "
+                f"{name}: port {port} on {host} cannot be had: {error.strerror}. Stop what uses it (see 'ss -ltnp'), "
                 "or choose another"
             ) from None
         return int(probe.getsockname()[1])

