@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`postman up`: the control plane in the foreground, until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from postman_cli.checkout import STATE
+from postman_cli.control_plane import ControlPlane, EmbeddedError, running
+
+app = typer.Typer()
+LOOK_S = 0.2
+
+
+@app.command("up")
+def up(
+    host: Annotated[
+        str, typer.Option(help="Address for the registry and NATS; Postgres is on loopback.")
+    ] = "127.0.0.1",
+    registry_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 4780,
+    nats_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 4222,
+    state_dir: Annotated[Path | None, typer.Option(help="Data, keys and logs [default: .postman/up].")] = None,
+    json_out: Annotated[bool, typer.Option("--json", help="One JSON object when ready, on one line.")] = False,
+) -> None:
+    """Run the control plane (Postgres, NATS, registry) in the foreground; Ctrl-C ends it.
+
+    Data and API keys stay in .postman/up for the next time. While it runs, .postman/up/env has the variables that
+    other programs need: `. .postman/up/env`.
+    """
+    state = state_dir or STATE / "up"
+    other = running(state)
+    if other:
+        _fail(f"it runs already, as process {other.pid}, on {other.registry_url}")
+    signal.signal(signal.SIGTERM, _interrupt)
+
+    def say(text: str) -> None:
+        typer.echo(f"postman up: {text}", err=True)
+
+    plane = ControlPlane(state, host=host, registry_port=registry_port, nats_port=nats_port, progress=say)
+    try:
+        with plane:
+            _show(plane, state, json_out)
+            while not (dead := plane.dead_part()):
+                time.sleep(LOOK_S)
+    except EmbeddedError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        say("ended")
+        return
+    _fail(dead)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ending takes a moment; a second signal must not break it off
+    raise KeyboardInterrupt
+
+
+def _show(plane: ControlPlane, state: Path, json_out: bool) -> None:
+    if json_out:
+        print(json.dumps(asdict(plane.ready)), flush=True)
+        return
+    print(f"\n# for other terminals; the same as:  . {state / 'env'}")
+    print((state / "env").read_text())
+    print("API keys, by role:", ", ".join(plane.ready.api_key_files.values()))
+    print("Ctrl-C ends it.", flush=True)
+
+
+def _fail(cause: str) -> None:
+    typer.echo(f"postman up: {cause}", err=True)
+    raise typer.Exit(1)
