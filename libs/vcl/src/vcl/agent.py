@@ -15,6 +15,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import itertools
+import logging
 import os
 import threading
 import weakref
@@ -58,6 +59,8 @@ __all__ = [
     "ServerGrant",
     "ServerKey",
 ]
+
+log = logging.getLogger("vcl.agent")
 
 # Beyond a call's own timeout: the loop is one thread, and a callback of the application may hold it for a moment.
 GRACE_S = 1.0
@@ -258,6 +261,9 @@ class Agent:
         except concurrent.futures.TimeoutError:
             future.cancel()
             raise AgentError(f"{REASON_UNREACHABLE}: no answer within {timeout_s:g} s") from None
+        except Exception as error:  # a mistake of ours must not become the application's
+            log.exception("the agent failed")
+            raise AgentError(f"the agent failed: {error!r}") from error
 
     def _after_fork_in_child(self) -> None:
         # The thread does not exist here, but its sockets and its loop do. They are kept, not finalised: closing them

@@ -18,7 +18,7 @@ from vcl.agent_counters import Counters
 from vcl.agent_facts import FactListener
 from vcl.agent_lease import LeaseKeeper, OnKeys, OnLost, ServerLease
 from vcl.agent_rest import Failure, Rest, RestError, Token
-from vcl.agent_types import REASON_NO_SERVER, REASON_UNREACHABLE, Fact, Lookup
+from vcl.agent_types import REASON_CLOSED, REASON_NO_SERVER, REASON_UNREACHABLE, Fact, Lookup
 
 log = logging.getLogger("vcl.agent")
 
@@ -37,6 +37,7 @@ class Core:
         self._callbacks: dict[int, Callable[[Fact], None]] = {}
         self._listener: asyncio.Task[None] | None = None
         self._nats_url = nats_url
+        self._closing = False
 
     async def start(self) -> None:
         """Begins to listen for facts, if there is a NATS to listen to."""
@@ -46,6 +47,11 @@ class Core:
 
     async def close(self, timeout_s: float) -> None:
         """Gives every lease back as far as time allows, and ends."""
+        self._closing = True
+        asking = list(self._asking.values())
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await asyncio.gather(*(self.end_lease(lease) for lease in list(self._keepers)))
@@ -58,6 +64,8 @@ class Core:
 
     async def lookup(self, host: str, port: int, timeout_s: float) -> Lookup:
         """The answer of the cache, or of the registry; callers with the same question share one call."""
+        if self._closing:
+            return Lookup(None, REASON_CLOSED)
         self._counters.resolves += 1
         key = (host.lower(), port)
         known = self._cache.fresh(key, time.monotonic(), time.time())

@@ -40,6 +40,7 @@ class LoopThread:
         if tasks:
             self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.run_until_complete(asyncio.sleep(0))  # transports close their sockets one turn after close()
 
     def is_current(self) -> bool:
         """Whether the caller runs on this thread; it must not wait for the loop then."""

@@ -147,7 +147,7 @@ class Rest:
         content = body.model_dump_json() if body is not None else None
         try:
             response = await self._http.request(method, path, params=params, content=content, headers=headers)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, RuntimeError) as error:  # RuntimeError: closed, or the interpreter is ending
             raise RestError(Failure.UNREACHABLE, f"{REASON_UNREACHABLE}: {_text(error)}") from error
         if response.is_success:
             return response
