@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Runs many seeds and reports: see batch.h. Workers are forked; each notes its present seed in shared memory, so that a crash of the
+ * code under test is reported with its seed. */
+#include "batch.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    SEED_SECONDS_MAX = 120, /* of real time; a seed that takes longer hangs */
+    FAILURES_SHOWN_MAX = 20,
+};
+
+struct totals {
+    uint64_t seeds, failed, repeated;
+    uint64_t hash; /* of all histories, in any order */
+    uint64_t recovery_us_max, recovery_seed, peak_bytes_max;
+#define SIM_X(name) uint64_t name;
+    RUN_COUNTERS(SIM_X)
+#undef SIM_X
+};
+
+/* One per worker, shared with the parent. */
+struct worker {
+    uint64_t seed; /* being run now */
+    struct totals totals;
+    pid_t pid;
+};
+
+static void totals_add(struct totals *t, uint64_t seed, const struct run_result *r)
+{
+    t->seeds++;
+#define SIM_X(name) t->name += r->name;
+    RUN_COUNTERS(SIM_X)
+#undef SIM_X
+    t->hash ^= mix64(seed ^ r->hash);
+    if (r->recovery_us > t->recovery_us_max) {
+        t->recovery_us_max = r->recovery_us;
+        t->recovery_seed = seed;
+    }
+    if (r->peak_bytes > t->peak_bytes_max)
+        t->peak_bytes_max = r->peak_bytes;
+}
+
+static void totals_merge(struct totals *t, const struct totals *more)
+{
+    t->seeds += more->seeds;
+    t->failed += more->failed;
+    t->repeated += more->repeated;
+    t->hash ^= more->hash;
+#define SIM_X(name) t->name += more->name;
+    RUN_COUNTERS(SIM_X)
+#undef SIM_X
+    if (more->recovery_us_max > t->recovery_us_max) {
+        t->recovery_us_max = more->recovery_us_max;
+        t->recovery_seed = more->recovery_seed;
+    }
+    if (more->peak_bytes_max > t->peak_bytes_max)
+        t->peak_bytes_max = more->peak_bytes_max;
+}
+
+static void print_replay(const struct batch_options *o, uint64_t seed)
+{
+    printf("  repeat it: ./postman test --sim-seed %" PRIu64 "\n         or: %s --seed %" PRIu64 " --trace%s%s\n", seed, o->program,
+           seed, o->plant != PLANTED_NOTHING ? " --plant " : "", o->plant != PLANTED_NOTHING ? plant_name(o->plant) : "");
+}
+
+static void print_failure(const struct batch_options *o, uint64_t seed, const struct verdict *v)
+{
+    printf("seed %" PRIu64 " FAILED at %" PRIu64 ".%06" PRIu64 " s: %s: %s\n", seed, v->at_us / 1000000, v->at_us % 1000000,
+           rule_name(v->rule), v->text);
+    print_replay(o, seed);
+}
+
+/* One seed, and once more when it is due for a comparison. */
+static void run_seed(const struct batch_options *o, uint64_t seed, struct totals *t)
+{
+    struct run_result result, again;
+    alarm(SEED_SECONDS_MAX);
+    simulation_run(seed, o->plant, o->trace, o->verbose, &result);
+    bool repeat = o->repeat_each != 0 && seed % o->repeat_each == 0 && !o->trace;
+    if (repeat && result.verdict.rule == RULE_NONE) {
+        simulation_run(seed, o->plant, false, false, &again);
+        t->repeated++;
+        if (again.hash != result.hash)
+            verdict_fail(&result.verdict, 0, RULE_DETERMINISM, "histories %016" PRIx64 " and %016" PRIx64, result.hash, again.hash);
+    }
+    alarm(0);
+    totals_add(t, seed, &result);
+    if (result.verdict.rule != RULE_NONE) {
+        t->failed++;
+        if (t->failed <= FAILURES_SHOWN_MAX)
+            print_failure(o, seed, &result.verdict);
+    } else if (o->verbose) {
+        printf("seed %" PRIu64 " passed: %" PRIu64 " of %" PRIu64 " connections complete, %" PRIu64 " frames, %" PRIu64
+               " moves, all done %" PRIu64 " us after the faults, history %016" PRIx64 "\n",
+               seed, result.completed, result.connections, result.frames, result.moves, result.recovery_us, result.hash);
+    }
+    fflush(stdout);
+}
+
+static void work(const struct batch_options *o, struct worker *me, unsigned index)
+{
+    for (uint64_t i = index; i < o->count; i += o->jobs) {
+        me->seed = o->from + i;
+        run_seed(o, me->seed, &me->totals);
+    }
+    fflush(stdout);
+    _exit(0);
+}
+
+/* true: the worker came to its end. */
+static bool await(const struct batch_options *o, const struct worker *worker)
+{
+    int status;
+    if (waitpid(worker->pid, &status, 0) != worker->pid)
+        return false;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return true;
+    if (WIFSIGNALED(status))
+        printf("seed %" PRIu64 " FAILED: the process ended by signal %d (%s)\n", worker->seed, WTERMSIG(status),
+               WTERMSIG(status) == SIGALRM ? "it hangs" : "a crash or an assertion");
+    else
+        printf("seed %" PRIu64 " FAILED: the process ended with code %d\n", worker->seed, WEXITSTATUS(status));
+    print_replay(o, worker->seed);
+    return false;
+}
+
+static void print_totals(const struct totals *t, double seconds)
+{
+    printf("%" PRIu64 " seeds, %" PRIu64 " failed, %" PRIu64 " run twice, in %.1f s:", t->seeds, t->failed, t->repeated, seconds);
+#define SIM_X(name) printf(" " #name " %" PRIu64, t->name);
+    RUN_COUNTERS(SIM_X)
+#undef SIM_X
+    printf("\nlongest recovery %" PRIu64 " us (seed %" PRIu64 "), largest engine %" PRIu64 " bytes, histories %016" PRIx64 "\n",
+           t->recovery_us_max, t->recovery_seed, t->peak_bytes_max, t->hash);
+}
+
+static double seconds_now(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static bool run_forked(const struct batch_options *o, struct totals *sum)
+{
+    struct worker *workers = mmap(NULL, o->jobs * sizeof *workers, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (workers == MAP_FAILED)
+        return false;
+    bool ok = true;
+    fflush(stdout);
+    for (unsigned i = 0; i < o->jobs; i++) {
+        workers[i].pid = fork();
+        if (workers[i].pid == 0)
+            work(o, &workers[i], i);
+    }
+    for (unsigned i = 0; i < o->jobs; i++) {
+        ok = await(o, &workers[i]) && ok;
+        totals_merge(sum, &workers[i].totals);
+    }
+    munmap(workers, o->jobs * sizeof *workers);
+    return ok && sum->failed == 0;
+}
+
+bool batch_run(const struct batch_options *o)
+{
+    struct totals sum = {0};
+    double start = seconds_now();
+    bool ok;
+    if (o->single) { /* in this process: a debugger wants it so */
+        printf("seed %" PRIu64 "\n", o->from);
+        print_replay(o, o->from);
+        fflush(stdout);
+        run_seed(o, o->from, &sum);
+        ok = sum.failed == 0;
+    } else {
+        printf("seeds %" PRIu64 " to %" PRIu64 ", %u at a time; one alone: %s --seed N\n", o->from, o->from + o->count - 1, o->jobs,
+               o->program);
+        ok = run_forked(o, &sum);
+    }
+    print_totals(&sum, seconds_now() - start);
+    return ok;
+}
+
+/* --- self-test ------------------------------------------------------------------------------------------------ */
+static bool plant_is_seen(enum plant plant, uint64_t from, uint64_t count)
+{
+    static const enum rule expected[PLANTED_COUNT] = {
+        [PLANTED_SWAP] = RULE_I1,      [PLANTED_SKIP] = RULE_I1,       [PLANTED_REPEAT] = RULE_I1,
+        [PLANTED_CROSS] = RULE_I2,     [PLANTED_STALE_PATH] = RULE_I3, [PLANTED_SILENCE] = RULE_I4,
+        [PLANTED_LEAK] = RULE_MEMORY,  [PLANTED_DRIFT] = RULE_NONE,    [PLANTED_FLIP_PAYLOAD] = RULE_NONE,
+    };
+    uint64_t seen = 0, wrong = 0;
+    for (uint64_t seed = from; seed < from + count; seed++) {
+        struct run_result r, again;
+        simulation_run(seed, plant, false, false, &r);
+        if (plant == PLANTED_DRIFT)
+            simulation_run(seed, plant, false, false, &again);
+        bool biting = plant == PLANTED_FLIP_PAYLOAD ? r.check_drops > 0
+                      : plant == PLANTED_DRIFT      ? r.hash != again.hash
+                                                    : r.verdict.rule == expected[plant];
+        seen += biting;
+        wrong += r.verdict.rule != RULE_NONE && r.verdict.rule != expected[plant];
+    }
+    printf("planted %-13s seen by %s in %" PRIu64 " of %" PRIu64 " seeds%s\n", plant_name(plant),
+           plant == PLANTED_FLIP_PAYLOAD ? "check counters" : plant == PLANTED_DRIFT ? "determinism" : rule_name(expected[plant]),
+           seen, count, wrong ? ", and something else failed" : "");
+    return seen > 0 && wrong == 0;
+}
+
+bool batch_self_test(const struct batch_options *o)
+{
+    bool ok = true;
+    for (int plant = PLANTED_NOTHING + 1; plant < PLANTED_COUNT; plant++)
+        ok = plant_is_seen((enum plant)plant, o->from, o->count < 20 ? o->count : 20) && ok;
+    return ok;
+}

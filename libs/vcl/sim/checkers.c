@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Explained errors, completion, memory, and the farewell: see checkers.h. */
+#include "simulation.h"
+
+/* Memory of one engine: what it may need besides the buffers of its connections. Two connections' worth of buffers for each (ring
+ * sizes are powers of two), and room for tables, sessions and trunks. */
+enum { ENGINE_BYTES_BASE = 2 << 20, CONNECTION_BYTES_OVERHEAD = 32768 };
+
+static void fail(struct simulation *sim, enum rule rule, const struct connection *c, const char *what)
+{
+    const struct end *client = &c->end[CLIENT], *server = &c->end[SERVER];
+    verdict_fail(&sim->world.verdict, sim->world.now_us, rule,
+                 "k%u of c%u: %s (up: %llu of %llu written, %llu read; down: %llu of %llu written, %llu read)", c->number,
+                 c->plan.client, what, (unsigned long long)client->written,
+                 (unsigned long long)c->plan.end[CLIENT].total_bytes, (unsigned long long)server->read,
+                 (unsigned long long)server->written, (unsigned long long)c->plan.end[SERVER].total_bytes,
+                 (unsigned long long)client->read);
+}
+
+static bool memory_was_short(const struct simulation *sim)
+{
+    if (sim->server.engine.memory.failures > 0)
+        return true;
+    for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
+        if (sim->clients[i].engine.memory.failures > 0)
+            return true;
+    return false;
+}
+
+bool checkers_error_is_explained(void *ctx, const struct connection *c, enum side side, int error)
+{
+    const struct simulation *sim = ctx;
+    switch (error) {
+    case VCL_ERR_RESET:
+    case VCL_ERR_CLOSED:
+        return c->aborted || c->end[side_peer(side)].error != 0;
+    case VCL_ERR_REFUSED:
+        return sim->scenario.small_backlog || memory_was_short(sim);
+    case VCL_ERR_NOMEM:
+        return memory_was_short(sim);
+    default:
+        return false;
+    }
+}
+
+void checkers_completion(struct simulation *sim)
+{
+    for (uint32_t i = 0; i < sim->application.nb_connections; i++) {
+        const struct connection *c = &sim->connections[i];
+        const struct end *client = &c->end[CLIENT], *server = &c->end[SERVER];
+        if (c->aborted || client->error || server->error)
+            continue; /* each error was found to be explained when it came */
+        if (!c->asked || !client->done || !server->done)
+            fail(sim, RULE_I4, c, "not finished in time after the faults ended");
+        else if (server->read != c->plan.end[CLIENT].total_bytes || !server->eof)
+            fail(sim, RULE_I1, c, "the server's end has not all");
+        else if (!c->plan.end[CLIENT].release_early && (client->read != c->plan.end[SERVER].total_bytes || !client->eof))
+            fail(sim, RULE_I1, c, "the client's end has not all");
+    }
+}
+
+static void engine_memory(struct simulation *sim, const struct engine_host *e, uint32_t nb_connections)
+{
+    uint64_t per_connection = 2 * ((uint64_t)sim->scenario.sndbuf_bytes + sim->scenario.rcvbuf_bytes) + CONNECTION_BYTES_OVERHEAD;
+    uint64_t cap = ENGINE_BYTES_BASE + per_connection * nb_connections;
+    if (e->memory.peak_bytes > cap)
+        verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_MEMORY, "engine %s held %llu bytes for %u connections, cap %llu",
+                     host_name(e->host->number), (unsigned long long)e->memory.peak_bytes, nb_connections, (unsigned long long)cap);
+}
+
+void checkers_memory(struct simulation *sim)
+{
+    engine_memory(sim, &sim->server.engine, sim->server.nb_newcomers);
+    for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
+        engine_memory(sim, &sim->clients[i].engine, sim->clients[i].nb_connections);
+}
+
+static void engine_farewell(struct simulation *sim, const struct engine_host *e)
+{
+    struct vcl_stats stats;
+    if (!e->engine)
+        return;
+    vcl_engine_stats(e->engine, &stats);
+    if (stats.nb_conns != 0 || stats.nb_sessions != 0 || vcl_engine_lingering(e->engine) != 0)
+        verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_MEMORY,
+                     "engine %s keeps %u connections (%u lingering) and %u sessions after all is over", host_name(e->host->number),
+                     stats.nb_conns, vcl_engine_lingering(e->engine), stats.nb_sessions);
+}
+
+void checkers_farewell(struct simulation *sim)
+{
+    engine_farewell(sim, &sim->server.engine);
+    for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
+        engine_farewell(sim, &sim->clients[i].engine);
+}

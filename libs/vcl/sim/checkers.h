@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The observers of a run: I3 on the wire, explained errors, memory caps, and what must hold at the end. (I1 and I2 are checked byte
+ * for byte where applications read: application.c.)
+ */
+#ifndef SIM_CHECKERS_H
+#define SIM_CHECKERS_H
+
+#include "engine_host.h"
+#include "workload.h"
+
+struct simulation;
+
+enum { SESSIONS_MAX = 64, CIDS_MAX = 1024, RESUMES_MAX = 4096 };
+
+/* What has been seen of one session. */
+struct session_record {
+    uint64_t id;
+    bool at_server;                /* the server has sent something for it */
+    uint32_t server_epoch;         /* highest epoch that the server has used; full number */
+    uint32_t delivered_epoch;      /* highest authentic RESUME that reached the server */
+    uint32_t sent_epoch;           /* highest epoch that the client has used */
+    uint16_t path_of_epoch_sent;   /* helper id of the RESUME of sent_epoch */
+    uint16_t server_path;          /* where the server sent at server_epoch */
+    uint32_t client_epoch;         /* as the client's engine said it last */
+    uint64_t moved_at_us;          /* when the client last raised its epoch */
+    uint32_t moves;
+};
+
+struct checkers {
+    struct session_record sessions[SESSIONS_MAX];
+    uint32_t nb_sessions;
+    struct {
+        uint64_t cid;
+        uint32_t session; /* index + 1; 0: free slot */
+    } cids[CIDS_MAX];     /* open addressing */
+    uint32_t nb_cids;
+    uint64_t resumes[RESUMES_MAX]; /* hashes of all RESUME frames that clients really sent */
+    uint64_t server_frames_checked, resumes_checked;
+    bool stale_plant; /* planted fault: server frames are read as if of an older epoch */
+};
+
+/* A session of a client exists. */
+void checkers_session(struct checkers *k, uint64_t session_id);
+/* Datagrams at the two ends. */
+void checkers_client_sent(struct simulation *sim, uint64_t now, const struct vcl_datagram *out);
+void checkers_server_sent(struct simulation *sim, uint64_t now, const struct vcl_datagram *out);
+void checkers_server_received(struct simulation *sim, uint64_t now, const struct datagram *in, int drop);
+/* Compares sessions as the engines describe them with what was seen on the wire. */
+void checkers_client_session(struct simulation *sim, const struct vcl_session *session);
+void checkers_server_session(struct simulation *sim, const struct connection *c, const struct vcl_session *session);
+/* An end may get this error: its plan, the faults or a limit of the scenario account for it. ctx is the simulation. */
+bool checkers_error_is_explained(void *ctx, const struct connection *c, enum side side, int error);
+/* After calm: every connection that must be complete is, byte for byte. */
+void checkers_completion(struct simulation *sim);
+/* No engine holds more than its limits allow. */
+void checkers_memory(struct simulation *sim);
+/* After the farewell: no connection is left in any engine. */
+void checkers_farewell(struct simulation *sim);
+
+#endif

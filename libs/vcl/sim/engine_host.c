@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The engine's driver in virtual time: see engine_host.h. */
+#include "engine_host.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum {
+    ROUNDS_MAX = 1000,         /* of events and sends in one run: more is a livelock between engine and application */
+    SENDS_MAX = 20000,         /* datagrams of one run */
+    ENGINE_RETRY_US = 1000,    /* after vcl_engine_new found no memory */
+};
+
+static void engine_random(void *ctx, void *buf, size_t len)
+{
+    struct engine_host *e = ctx;
+    rng_bytes(&e->random, buf, len);
+}
+
+/* Engines see their allocator through the host, so that one ctx serves both callbacks. */
+static void *engine_alloc(void *ctx, size_t size)
+{
+    struct engine_host *e = ctx;
+    return memory_alloc(&e->memory, size);
+}
+
+static void engine_free(void *ctx, void *block)
+{
+    struct engine_host *e = ctx;
+    memory_free(&e->memory, block);
+}
+
+static const char *drop_key(int reason)
+{
+    static const char *const keys[VCL_DROP_COUNT] = {
+        "none",
+#define VCL_X(name, key, text) key,
+        VCL_DROPS(VCL_X)
+#undef VCL_X
+    };
+    return keys[reason];
+}
+
+static void fail(struct engine_host *e, const char *what, long long value)
+{
+    verdict_fail(&e->world->verdict, e->world->now_us, RULE_CONTRACT, "engine %s: %s (%lld)", host_name(e->host->number), what, value);
+}
+
+static bool engine_exists(struct engine_host *e)
+{
+    if (e->engine)
+        return true;
+    int rc = vcl_engine_new(&e->engine, &e->config);
+    if (rc == VCL_OK)
+        return true;
+    if (rc != VCL_ERR_NOMEM || e->memory.failures == 0)
+        fail(e, "vcl_engine_new", rc);
+    return false;
+}
+
+static void host_receive(struct host *h, uint64_t now, const struct datagram *d)
+{
+    struct engine_host *e = h->self;
+    if (!engine_exists(e) || d->to.port != e->port)
+        return;
+    int reason = vcl_engine_receive(e->engine, engine_host_clock(e), &d->from, d->bytes, d->len);
+    if (reason < 0 || reason >= VCL_DROP_COUNT)
+        fail(e, "vcl_engine_receive returns", reason);
+    else if (reason > 0)
+        trace_drop(&e->world->trace, now, d->from_host, d->to_host, drop_key(reason));
+    e->user.on_received(e->user.self, now, d, reason);
+}
+
+static bool send_one(struct engine_host *e, uint64_t now, struct vcl_datagram *out)
+{
+    int got = vcl_engine_send(e->engine, engine_host_clock(e), out);
+    if (got == 0)
+        return false;
+    if (got != 1 || out->len == 0 || out->len > sizeof out->bytes || (out->to.family != 4 && out->to.family != 6)) {
+        fail(e, "vcl_engine_send gives a bad datagram of length", (long long)out->len);
+        return false;
+    }
+    e->user.on_sent(e->user.self, now, out);
+    struct pmw_addr from = host_addr(e->host->number, out->to.family, e->port);
+    net_send(&e->world->net, now, &from, &out->to, out->bytes, out->len);
+    return true;
+}
+
+/* Events and sends may cause each other: until both are dry. */
+static void drain(struct engine_host *e, uint64_t now)
+{
+    struct vcl_event event;
+    struct vcl_datagram out;
+    int sends = 0;
+    for (int round = 0; round < ROUNDS_MAX; round++) {
+        bool progress = false;
+        while (vcl_engine_next_event(e->engine, &event)) {
+            e->user.on_event(e->user.self, now, &event);
+            progress = true;
+        }
+        while (e->world->verdict.rule == RULE_NONE && send_one(e, now, &out)) {
+            progress = true;
+            if (++sends > SENDS_MAX) {
+                fail(e, "vcl_engine_send never says that nothing is left", sends);
+                return;
+            }
+        }
+        if (!progress)
+            return;
+    }
+    fail(e, "events without end", ROUNDS_MAX);
+}
+
+static uint64_t host_run(struct host *h, uint64_t now, uint64_t lag_us)
+{
+    struct engine_host *e = h->self;
+    if (!engine_exists(e))
+        return now + ENGINE_RETRY_US;
+    uint64_t local = engine_host_clock(e);
+    if (vcl_engine_next_timer(e->engine) <= local)
+        vcl_engine_on_timer(e->engine, local, e->reports_lag ? lag_us : 0);
+    drain(e, now); /* the application hears of what arrived before it acts on its own timers */
+    uint64_t app_at = e->user.run(e->user.self, now);
+    drain(e, now);
+    uint64_t timer = vcl_engine_next_timer(e->engine);
+    if (timer == VCL_NEVER)
+        return app_at;
+    uint64_t engine_at = timer <= local ? now : timer - e->clock_offset_us;
+    return engine_at < app_at ? engine_at : app_at;
+}
+
+static const struct host_ops engine_ops = {.receive = host_receive, .run = host_run};
+
+void engine_host_init(struct engine_host *e, struct world *world, unsigned host_number, uint16_t port,
+                      const struct vcl_config *config, const struct engine_user *user, struct rng random)
+{
+    e->world = world;
+    e->user = *user;
+    e->config = *config;
+    e->config.ctx = e;
+    e->config.alloc = engine_alloc;
+    e->config.free = engine_free;
+    e->config.random = engine_random;
+    e->random = random;
+    e->port = port;
+    e->host = world_host_add(world, host_number, &engine_ops, e);
+}
+
+void engine_host_free(struct engine_host *e)
+{
+    if (e->engine)
+        vcl_engine_free(e->engine);
+    e->engine = NULL;
+}

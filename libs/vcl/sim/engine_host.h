@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A client or server engine of libs/vcl/core on a simulated host: the driver's loop of engine.h (receive, timer, events, send)
+ * in virtual time, with a clock, a random source and an allocator of its own.
+ */
+#ifndef SIM_ENGINE_HOST_H
+#define SIM_ENGINE_HOST_H
+
+#include "memory.h"
+#include "vcl/engine.h"
+#include "world.h"
+
+struct engine_host;
+
+/* The application and the observer of one engine. Times are the world's. */
+struct engine_user {
+    void *self;
+    void (*on_event)(void *self, uint64_t now, const struct vcl_event *event);
+    /* Does what is due and returns when it wants to run again. */
+    uint64_t (*run)(void *self, uint64_t now);
+    /* Sees each datagram just before it leaves, and just after the engine read it (drop: enum vcl_drop). */
+    void (*on_sent)(void *self, uint64_t now, const struct vcl_datagram *out);
+    void (*on_received)(void *self, uint64_t now, const struct datagram *in, int drop);
+};
+
+struct engine_host {
+    struct world *world;
+    struct host *host;
+    struct engine_user user;
+    struct vcl_engine *engine; /* NULL only while memory is short */
+    struct vcl_config config;
+    struct memory memory;
+    struct rng random;
+    uint64_t clock_offset_us;  /* the engine's clock = the world's + this */
+    uint16_t port;
+    bool reports_lag;
+};
+
+/* config: limits and the server's identity; this adds allocator, randomness and clock. */
+void engine_host_init(struct engine_host *e, struct world *world, unsigned host_number, uint16_t port,
+                      const struct vcl_config *config, const struct engine_user *user, struct rng random);
+/* The engine's time. */
+static inline uint64_t engine_host_clock(const struct engine_host *e)
+{
+    return e->world->now_us + e->clock_offset_us;
+}
+void engine_host_free(struct engine_host *e);
+
+#endif

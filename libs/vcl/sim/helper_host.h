@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A helper in the simulation: the real relay of services/helper/worker on a simulated host. It may crash at any instant (its
+ * state is gone and nothing is said), start again with the same id and address as the next incarnation, be
+ * paused with batches half full, and run out of buffers.
+ */
+#ifndef SIM_HELPER_HOST_H
+#define SIM_HELPER_HOST_H
+
+#include "relay.h"
+#include "world.h"
+
+struct helper_options {
+    uint32_t hold_us_max, trunk_bytes_max, batch_entries_max, flows_max;
+    uint64_t flow_idle_us;
+    uint32_t no_buffer_ppm; /* an allocation of an output buffer fails */
+    uint32_t poll_us_max;
+    uint8_t trunk_family; /* 4 or 6: how helper and server talk */
+};
+
+/* What a supervisor knows of the server, besides the keys that depend on the incarnation. */
+struct helper_server {
+    uint16_t server_id;
+    uint8_t shard;
+    uint8_t cid_key[16], trunk_secret[PMW_KEY_BYTES];
+};
+
+struct helper_host {
+    struct world *world;
+    struct host *host;
+    struct helper_options options;
+    struct helper_server server;
+    struct relay *relay; /* NULL while it is crashed */
+    struct rng rng;
+    uint32_t incarnation;
+    uint64_t age_at_us;
+    uint64_t restart_at_us; /* NEVER: it stays as it is */
+    uint64_t nb_crashes, nb_restarts;
+    struct relay_stats past; /* of earlier incarnations, summed */
+    bool draining;
+};
+
+void helper_host_init(struct helper_host *helper, struct world *world, unsigned host_number, const struct helper_options *options,
+                      const struct helper_server *server, struct rng rng);
+/* The process dies: no farewell, all state and all queued input lost. */
+void helper_host_crash(struct helper_host *helper);
+/* A new process of the same helper: next incarnation, empty tables. */
+void helper_host_restart(struct helper_host *helper);
+void helper_host_set_draining(struct helper_host *helper, bool draining);
+/* Sum over all incarnations. */
+void helper_host_stats(const struct helper_host *helper, struct relay_stats *out);
+void helper_host_free(struct helper_host *helper);
+
+#endif

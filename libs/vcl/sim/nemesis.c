@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Faults of hosts, links and the control plane at random moments, and their end: see simulation.h and scenario.h. */
+#include "simulation.h"
+
+enum {
+    HINT_DELAY_US_MIN = 1000,  /* a control plane needs about three missed heartbeats, 20 ms each ... */
+    HINT_DELAY_US_MAX = 200000,/* ... or much longer */
+};
+
+static uint64_t earliest(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t duration(struct nemesis *n, const struct simulation *sim)
+{
+    return rng_log_between(&n->rng, 100, sim->scenario.nemesis.duration_us_max);
+}
+
+void nemesis_init(struct nemesis *n, struct simulation *sim, struct rng rng)
+{
+    *n = (struct nemesis){.rng = rng, .next_at_us = NEVER};
+    for (int i = 0; i < HELPERS_MAX; i++)
+        n->hint_at_us[i] = NEVER;
+    if (sim->scenario.nemesis.enabled != 0)
+        n->next_at_us = rng_exponential(&n->rng, sim->scenario.nemesis.gap_us_mean);
+}
+
+uint64_t nemesis_next_at(const struct nemesis *n, const struct simulation *sim)
+{
+    uint64_t at = n->next_at_us;
+    for (unsigned i = 0; i < sim->scenario.nb_helpers; i++)
+        at = earliest(at, earliest(n->hint_at_us[i], sim->helpers[i].restart_at_us));
+    return at;
+}
+
+/* --- who is hit --------------------------------------------------------------------------------------------- */
+static unsigned any_client(struct nemesis *n, const struct simulation *sim)
+{
+    return HOST_CLIENT + (unsigned)rng_below(&n->rng, sim->scenario.nb_clients);
+}
+
+static unsigned any_helper(struct nemesis *n, const struct simulation *sim)
+{
+    return sim->scenario.nb_helpers ? HOST_HELPER + (unsigned)rng_below(&n->rng, sim->scenario.nb_helpers) : HOST_NONE;
+}
+
+static unsigned any_host(struct nemesis *n, const struct simulation *sim)
+{
+    unsigned kind = (unsigned)rng_below(&n->rng, 3), helper = any_helper(n, sim);
+    return kind == 0 ? HOST_SERVER : kind == 1 && helper != HOST_NONE ? helper : any_client(n, sim);
+}
+
+static struct link *any_link(struct nemesis *n, struct simulation *sim, unsigned *from, unsigned *to)
+{
+    *from = any_host(n, sim);
+    do
+        *to = any_host(n, sim);
+    while (*to == *from);
+    return &sim->world.net.links[*from][*to];
+}
+
+static void note(struct simulation *sim, unsigned host, const char *what, unsigned other, uint64_t for_us)
+{
+    trace_note(&sim->world.trace, sim->world.now_us, host, "fault", "%s %s for %llu us", what,
+               other == HOST_NONE ? "" : host_name(other), (unsigned long long)for_us);
+}
+
+/* --- faults ------------------------------------------------------------------------------------------------- */
+static void crash(struct nemesis *n, struct simulation *sim)
+{
+    unsigned host = any_helper(n, sim);
+    if (host == HOST_NONE)
+        return;
+    struct helper_host *helper = &sim->helpers[host - HOST_HELPER];
+    helper_host_crash(helper);
+    helper->restart_at_us = rng_chance(&n->rng, PPM / 4 * 3) ? sim->world.now_us + duration(n, sim) : NEVER;
+    if (sim->scenario.nemesis.true_hints)
+        n->hint_at_us[host - HOST_HELPER] = sim->world.now_us + rng_between(&n->rng, HINT_DELAY_US_MIN, HINT_DELAY_US_MAX);
+}
+
+static void pause_host(struct nemesis *n, struct simulation *sim, unsigned host)
+{
+    if (host == HOST_NONE)
+        return;
+    uint64_t for_us = duration(n, sim);
+    world_host_pause(&sim->world, &sim->world.hosts[host], sim->world.now_us + for_us);
+    note(sim, host, "pause", HOST_NONE, for_us);
+}
+
+static void isolate(struct nemesis *n, struct simulation *sim)
+{
+    unsigned host = any_host(n, sim), ways = (unsigned)rng_between(&n->rng, 1, 3);
+    uint64_t for_us = duration(n, sim);
+    for (unsigned other = 0; other < HOSTS_MAX; other++) {
+        if (ways & 1)
+            sim->world.net.links[host][other].cut_until_us = sim->world.now_us + for_us;
+        if (ways & 2)
+            sim->world.net.links[other][host].cut_until_us = sim->world.now_us + for_us;
+    }
+    note(sim, host, ways == 3 ? "isolated" : ways == 1 ? "cannot send" : "cannot receive", HOST_NONE, for_us);
+}
+
+static void hurt_link(struct nemesis *n, struct simulation *sim, enum nemesis_kind kind)
+{
+    unsigned from, to;
+    struct link *link = any_link(n, sim, &from, &to);
+    uint64_t for_us = duration(n, sim), until = sim->world.now_us + for_us;
+    if (kind == NEMESIS_CUT) {
+        link->cut_until_us = until;
+    } else if (kind == NEMESIS_CLOG) {
+        link->clog_until_us = until;
+    } else {
+        link->gray_until_us = until;
+        link->gray_ppm = (uint32_t)rng_between(&n->rng, PPM / 10, PPM);
+        link->gray_bytes_min = rng_chance(&n->rng, PPM / 2) ? 1000 : 0;
+    }
+    note(sim, from, kind == NEMESIS_CUT ? "link cut to" : kind == NEMESIS_CLOG ? "link clogged to" : "link gray to", to, for_us);
+}
+
+static void hint_clients(struct nemesis *n, struct simulation *sim, uint16_t helper_id, enum vcl_hint hint)
+{
+    n->hints++;
+    trace_note(&sim->world.trace, sim->world.now_us, HOST_HELPER + helper_id - HELPER_ID_BASE, "hint", "%s",
+               hint == VCL_HINT_DOWN ? "down" : hint == VCL_HINT_UP ? "up" : "drain");
+    for (unsigned i = 0; i < sim->scenario.nb_clients; i++) {
+        struct client *client = &sim->clients[i];
+        if (!client->session || client->engine.host->paused_until_us > sim->world.now_us)
+            continue;
+        vcl_session_hint(client->session, engine_host_clock(&client->engine), helper_id, hint);
+        world_host_poke(&sim->world, client->engine.host);
+    }
+}
+
+/* True or false news about a helper. */
+static void any_hint(struct nemesis *n, struct simulation *sim)
+{
+    unsigned host = any_helper(n, sim);
+    if (host == HOST_NONE)
+        return;
+    enum vcl_hint hint = (enum vcl_hint)rng_between(&n->rng, VCL_HINT_DOWN, VCL_HINT_UP);
+    if (hint == VCL_HINT_DRAIN)
+        helper_host_set_draining(&sim->helpers[host - HOST_HELPER], true);
+    hint_clients(n, sim, host_helper_id(host), hint);
+}
+
+/* One client gets a part of the candidates, in another order. */
+static void other_paths(struct nemesis *n, struct simulation *sim)
+{
+    struct client *client = &sim->clients[any_client(n, sim) - HOST_CLIENT];
+    struct vcl_path paths[VCL_PATHS_MAX];
+    uint8_t nb = client_paths(sim, &n->rng, paths);
+    if (!client->session || client->engine.host->paused_until_us > sim->world.now_us)
+        return;
+    uint8_t kept = (uint8_t)rng_between(&n->rng, 1, nb);
+    note(sim, client->engine.host->number, "fewer candidates", HOST_NONE, kept);
+    vcl_session_set_paths(client->session, engine_host_clock(&client->engine), paths + (nb - kept), kept);
+    world_host_poke(&sim->world, client->engine.host);
+}
+
+static void strike(struct nemesis *n, struct simulation *sim)
+{
+    enum nemesis_kind kind = (enum nemesis_kind)rng_below(&n->rng, NEMESIS_KINDS);
+    if (!(sim->scenario.nemesis.enabled & 1u << kind))
+        return;
+    n->faults++;
+    switch (kind) {
+    case NEMESIS_CRASH:
+        crash(n, sim);
+        break;
+    case NEMESIS_PAUSE_HELPER:
+        pause_host(n, sim, any_helper(n, sim));
+        break;
+    case NEMESIS_PAUSE_CLIENT:
+        pause_host(n, sim, any_client(n, sim));
+        break;
+    case NEMESIS_PAUSE_SERVER:
+        pause_host(n, sim, HOST_SERVER);
+        break;
+    case NEMESIS_ISOLATE:
+        isolate(n, sim);
+        break;
+    case NEMESIS_CUT:
+    case NEMESIS_CLOG:
+    case NEMESIS_GRAY:
+        hurt_link(n, sim, kind);
+        break;
+    case NEMESIS_HINT:
+        any_hint(n, sim);
+        break;
+    case NEMESIS_PATHS:
+        other_paths(n, sim);
+        break;
+    case NEMESIS_KINDS:
+        break;
+    }
+}
+
+void nemesis_run(struct nemesis *n, struct simulation *sim)
+{
+    uint64_t now = sim->world.now_us;
+    for (unsigned i = 0; i < sim->scenario.nb_helpers; i++) {
+        struct helper_host *helper = &sim->helpers[i];
+        if (helper->restart_at_us <= now) {
+            helper_host_restart(helper);
+            if (sim->scenario.nemesis.true_hints)
+                n->hint_at_us[i] = now + rng_between(&n->rng, HINT_DELAY_US_MIN, HINT_DELAY_US_MAX);
+        }
+        if (n->hint_at_us[i] <= now) {
+            n->hint_at_us[i] = NEVER;
+            hint_clients(n, sim, host_helper_id(HOST_HELPER + i), helper->relay ? VCL_HINT_UP : VCL_HINT_DOWN);
+        }
+    }
+    if (n->next_at_us <= now) {
+        strike(n, sim);
+        n->next_at_us = now + 1 + rng_exponential(&n->rng, sim->scenario.nemesis.gap_us_mean);
+    }
+}
+
+/* Without the direct path, a helper that works is the only way; with it, the others are cut for good. */
+static void keep_one_path(struct simulation *sim)
+{
+    for (unsigned i = 0; i < sim->scenario.nb_helpers; i++)
+        if (HOST_HELPER + i != sim->scenario.healed_path)
+            helper_host_crash(&sim->helpers[i]);
+    if (sim->scenario.healed_path == HOST_SERVER)
+        return;
+    for (unsigned i = 0; i < sim->scenario.nb_clients; i++) {
+        sim->world.net.links[HOST_CLIENT + i][HOST_SERVER].cut_until_us = NEVER;
+        sim->world.net.links[HOST_SERVER][HOST_CLIENT + i].cut_until_us = NEVER;
+    }
+}
+
+void nemesis_calm(struct nemesis *n, struct simulation *sim)
+{
+    n->next_at_us = NEVER;
+    net_calm(&sim->world.net);
+    for (unsigned i = 0; i < HOSTS_MAX; i++)
+        if (sim->world.hosts[i].paused_until_us > sim->world.now_us)
+            sim->world.hosts[i].paused_until_us = sim->world.now_us;
+    for (unsigned i = 0; i < sim->scenario.nb_helpers; i++) {
+        struct helper_host *helper = &sim->helpers[i];
+        helper->options.no_buffer_ppm = 0;
+        helper->restart_at_us = NEVER;
+        n->hint_at_us[i] = NEVER;
+        if (sim->scenario.heal == HEAL_ALL || HOST_HELPER + i == sim->scenario.healed_path)
+            helper_host_restart(helper);
+    }
+    if (sim->scenario.heal == HEAL_ONE_PATH)
+        keep_one_path(sim);
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The simulated network: datagrams in flight between hosts, in virtual time, with every fault a UDP network may show.
+ * One directed link joins each pair of hosts. Datagrams of a link keep their order unless the reordering fault picks one.
+ */
+#ifndef SIM_NET_H
+#define SIM_NET_H
+
+#include "hosts.h"
+#include "rng.h"
+#include "trace.h"
+
+/* All faults, for all links. Zero means off. */
+struct net_options {
+    uint32_t loss_ppm;
+    uint32_t loss_burst;          /* datagrams lost in a row once one is, mean */
+    uint32_t duplicate_ppm;
+    uint32_t reorder_ppm;         /* this share leaves the order of its link ... */
+    uint64_t reorder_us_max;      /* ... and arrives up to this much later */
+    uint32_t corrupt_ppm;         /* bit flips, truncation, or bytes appended */
+    uint32_t replay_ppm;          /* after a datagram, an old one is sent again, from another address as often as not */
+    uint32_t junk_ppm;            /* after a datagram, random bytes with a plausible first byte go to its receiver */
+    uint64_t delay_us_min, delay_us_mean; /* one way: at least min, exponential above it */
+    uint32_t bandwidth_bytes_per_ms;      /* of each link; 0: infinite */
+    uint32_t queue_bytes_max;             /* waiting for the link; beyond it datagrams are dropped */
+};
+
+enum { NET_HISTORY = 128 }; /* datagrams kept for replay */
+
+struct datagram {
+    uint64_t at_us, order; /* arrival; order breaks ties and makes runs repeatable */
+    struct pmw_addr from, to;
+    uint8_t from_host, to_host;
+    uint16_t len;
+    struct datagram *next; /* in a receive queue or the free list */
+    uint8_t bytes[PMW_TRUNK_BYTES_MAX];
+};
+
+/* Faults of one directed link, each until its time. */
+struct link {
+    uint64_t busy_until_us, last_arrival_us;
+    uint64_t cut_until_us;  /* nothing passes */
+    uint64_t clog_until_us; /* what is sent arrives after this time */
+    uint64_t gray_until_us; /* datagrams of gray_bytes_min or more are lost with gray_ppm */
+    uint32_t gray_ppm, gray_bytes_min;
+    uint32_t burst_left;
+};
+
+struct net_counters {
+    uint64_t sent, delivered, bytes, lost, cut, queue_full, corrupted, duplicated, reordered, replayed, junk;
+};
+
+/* Planted network faults, for the simulator's self-test. */
+struct net_plant {
+    bool flip_payload;     /* payload bytes of C-frames change on their way from helpers */
+    unsigned silence_host; /* nothing of this host is ever delivered; HOST_NONE: off */
+};
+
+struct net {
+    struct net_options options;
+    struct net_counters counters;
+    struct net_plant plant;
+    struct trace *trace;
+    struct rng rng;
+    struct link links[HOSTS_MAX][HOSTS_MAX];
+    struct datagram **heap; /* by (at_us, order) */
+    size_t nb_in_flight, heap_capacity;
+    struct datagram *free_list;
+    uint64_t next_order;
+    struct datagram *history[NET_HISTORY];
+    uint64_t nb_history;
+};
+
+void net_init(struct net *net, const struct net_options *options, struct rng rng, struct trace *trace);
+void net_free(struct net *net);
+/* Hands a datagram to the network, which delivers none, one or several copies. */
+void net_send(struct net *net, uint64_t now, const struct pmw_addr *from, const struct pmw_addr *to, const uint8_t *buf,
+              size_t len);
+/* Time of the next arrival, UINT64_MAX: nothing is in flight. */
+uint64_t net_next_at(const struct net *net);
+/* Takes the next arrival out; the caller gives it back with net_release. */
+struct datagram *net_take(struct net *net);
+void net_release(struct net *net, struct datagram *d);
+/* Ends every fault: links are whole, and only delay remains. */
+void net_calm(struct net *net);
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a seed decides: see scenario.h. */
+#include "scenario.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The smallest segment that holds the largest C-frame (wire.h), in IPv6. */
+enum { SEGMENT_BYTES_MIN = PMW_TRUNK_HEADER_BYTES + PMW_ENTRY_LONG_V6_BYTES + PMW_FRAME_BYTES_MAX + PMW_TRUNK_TAG_BYTES };
+
+static bool coin(struct rng *rng)
+{
+    return rng_chance(rng, PPM / 2);
+}
+
+static void net_draw(struct net_options *net, struct rng *rng)
+{
+    if (coin(rng))
+        net->loss_ppm = (uint32_t)rng_log_between(rng, 1000, 300000);
+    net->loss_burst = coin(rng) ? (uint32_t)rng_between(rng, 2, 10) : 1;
+    if (coin(rng))
+        net->duplicate_ppm = (uint32_t)rng_log_between(rng, 1000, 200000);
+    if (coin(rng)) {
+        net->reorder_ppm = (uint32_t)rng_log_between(rng, 1000, 300000);
+        net->reorder_us_max = rng_log_between(rng, 50, 50000);
+    }
+    if (rng_chance(rng, PPM / 3))
+        net->corrupt_ppm = (uint32_t)rng_log_between(rng, 1000, 100000);
+    if (rng_chance(rng, PPM / 3))
+        net->replay_ppm = (uint32_t)rng_log_between(rng, 1000, 200000);
+    if (rng_chance(rng, PPM / 4))
+        net->junk_ppm = (uint32_t)rng_log_between(rng, 1000, 100000);
+    net->delay_us_min = rng_log_between(rng, 5, 2000);
+    net->delay_us_mean = net->delay_us_min + (coin(rng) ? rng_log_between(rng, 1, 5000) : 0);
+    if (rng_chance(rng, PPM / 4)) {
+        net->bandwidth_bytes_per_ms = (uint32_t)rng_log_between(rng, 500, 100000);
+        net->queue_bytes_max = (uint32_t)rng_log_between(rng, 4000, 256000);
+    }
+}
+
+static void helper_draw(struct scenario *s, struct rng *rng)
+{
+    s->helper = (struct helper_options){
+        .hold_us_max = (uint32_t)rng_between(rng, 0, 200),
+        .trunk_bytes_max = (uint32_t)rng_between(rng, SEGMENT_BYTES_MIN, PMW_TRUNK_BYTES_MAX),
+        .batch_entries_max = coin(rng) ? PMW_TRUNK_ENTRIES_MAX : (uint32_t)rng_log_between(rng, 1, PMW_TRUNK_ENTRIES_MAX),
+        .flows_max = coin(rng) ? 16 : 1024, /* 16: flows are evicted all the time */
+        .flow_idle_us = rng_log_between(rng, 1000, 30000000),
+        .no_buffer_ppm = rng_chance(rng, PPM / 8) ? 20000 : 0,
+        .poll_us_max = coin(rng) ? (uint32_t)rng_log_between(rng, 1, 50) : 0,
+        .trunk_family = s->trunk_family,
+    };
+}
+
+static void nemesis_draw(struct scenario *s, struct rng *rng)
+{
+    struct nemesis_options *n = &s->nemesis;
+    if (rng_chance(rng, PPM / 8))
+        return; /* a quiet run: the network's own faults only */
+    n->enabled = rng_u32(rng) & ((1u << NEMESIS_KINDS) - 1);
+    n->gap_us_mean = rng_log_between(rng, 2000, 500000);
+    n->duration_us_max = rng_log_between(rng, 1000, 2000000);
+    n->true_hints = coin(rng);
+}
+
+static void workload_draw(struct scenario *s, struct rng *rng)
+{
+    s->workload = (struct workload_options){
+        .connections_per_client_max = (uint32_t)rng_between(rng, 1, 8),
+        .bytes_max = rng_log_between(rng, 16, 65536),
+        .rounds_max = (uint32_t)rng_log_between(rng, 1, 48),
+        .abort_ppm = coin(rng) ? PPM / 8 : 0,
+        .release_early_ppm = coin(rng) ? PPM / 2 : 0,
+        .slow_reader_ppm = coin(rng) ? PPM / 8 : 0,
+        .open_us_max = rng_below(rng, s->fault_us + 1),
+    };
+}
+
+static void endpoints_draw(struct scenario *s, struct rng *rng)
+{
+    s->sndbuf_bytes = (uint32_t)rng_log_between(rng, 2048, 65536);
+    s->rcvbuf_bytes = (uint32_t)rng_log_between(rng, 2048, 65536);
+    s->trunk_bytes_max = (uint32_t)rng_between(rng, SEGMENT_BYTES_MIN, PMW_TRUNK_BYTES_MAX);
+    s->small_backlog = rng_chance(rng, PPM / 8);
+    s->backlog_max = s->small_backlog ? (uint32_t)rng_between(rng, 1, 4) : 1024;
+    s->accept_gap_us = rng_chance(rng, PPM / 4) ? rng_log_between(rng, 10, 20000) : 0;
+    s->endpoint_poll_us_max = coin(rng) ? (uint32_t)rng_log_between(rng, 1, 500) : 0;
+    s->expired_tokens = rng_chance(rng, PPM / 8);
+    s->token_delay_us = rng_log_between(rng, 100, 200000);
+    s->reports_lag = !rng_chance(rng, PPM / 8);
+    s->clock_offsets = coin(rng);
+    s->memory_fault.host = HOST_NONE;
+    if (rng_chance(rng, PPM / 8)) {
+        bool server = rng_chance(rng, PPM / 2);
+        s->memory_fault.host = server ? HOST_SERVER : HOST_CLIENT + (unsigned)rng_below(rng, s->nb_clients);
+        s->memory_fault.fail_at = rng_log_between(rng, 1, server ? 1024 : 128);
+        s->memory_fault.fail_count = (uint32_t)rng_log_between(rng, 1, 32);
+    }
+}
+
+void scenario_draw(struct scenario *s, uint64_t seed, struct rng *rng)
+{
+    memset(s, 0, sizeof *s);
+    s->seed = seed;
+    s->nb_clients = (uint8_t)rng_log_between(rng, 1, CLIENTS_MAX);
+    s->nb_helpers = (uint8_t)rng_below(rng, HELPERS_MAX + 1);
+    s->direct_path = s->nb_helpers == 0 || rng_chance(rng, PPM / 4 * 3);
+    s->client_family = rng_chance(rng, PPM / 4) ? 6 : 4;
+    s->trunk_family = rng_chance(rng, PPM / 4) ? 6 : 4;
+    s->fault_us = rng_log_between(rng, 20000, 4000000);
+    net_draw(&s->net, rng);
+    helper_draw(s, rng);
+    nemesis_draw(s, rng);
+    workload_draw(s, rng);
+    endpoints_draw(s, rng);
+    s->heal = coin(rng) ? HEAL_ALL : HEAL_ONE_PATH;
+    uint64_t nb_paths = s->nb_helpers + (s->direct_path ? 1u : 0u);
+    uint64_t survivor = rng_below(rng, nb_paths);
+    s->healed_path = (uint8_t)(survivor < s->nb_helpers ? HOST_HELPER + survivor : HOST_SERVER);
+}
+
+void scenario_print(const struct scenario *s)
+{
+    const struct net_options *n = &s->net;
+    printf("  %u clients (IPv%u), %u helpers%s, faults for %" PRIu64 " ms, then %s\n", s->nb_clients, s->client_family,
+           s->nb_helpers, s->direct_path ? " and the direct path" : "", s->fault_us / 1000,
+           s->heal == HEAL_ALL ? "all is well" : s->healed_path == HOST_SERVER ? "only the direct path works" : "one helper works");
+    printf("  loss %u ppm (bursts of %u), duplicates %u, reordering %u by up to %" PRIu64 " us, corruption %u, replay %u, junk %u\n",
+           n->loss_ppm, n->loss_burst, n->duplicate_ppm, n->reorder_ppm, n->reorder_us_max, n->corrupt_ppm, n->replay_ppm,
+           n->junk_ppm);
+    printf("  delay %" PRIu64 "-%" PRIu64 " us, bandwidth %u B/ms, queue %u B; helpers hold %u us, %u flows, segment %u B\n",
+           n->delay_us_min, n->delay_us_mean, n->bandwidth_bytes_per_ms, n->queue_bytes_max, s->helper.hold_us_max,
+           s->helper.flows_max, s->helper.trunk_bytes_max);
+    printf("  nemesis kinds 0x%x each %" PRIu64 " us for up to %" PRIu64 " us%s; buffers %u/%u B, backlog %u\n",
+           s->nemesis.enabled, s->nemesis.gap_us_mean, s->nemesis.duration_us_max, s->nemesis.true_hints ? ", true hints" : "",
+           s->sndbuf_bytes, s->rcvbuf_bytes, s->backlog_max);
+    if (s->memory_fault.host != HOST_NONE)
+        printf("  host %s: allocations %" PRIu64 " to +%u fail\n", host_name(s->memory_fault.host), s->memory_fault.fail_at,
+               s->memory_fault.fail_count);
+    if (s->expired_tokens)
+        printf("  first tokens are expired, new ones take %" PRIu64 " us\n", s->token_delay_us);
+}

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One run from the seed to the verdict: see simulation.h. */
+#include "simulation.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    STEPS_MAX = 20000000,              /* of one run; the largest honest runs need a tenth */
+    DONE_CHECK_STEPS = 64,             /* how often the calm phase asks whether all is done */
+    LIVE_US_BASE = 15000000,           /* I4: longest backoffs (moves 1 s, PTO 100 ms, penalty 5 s) a few times over */
+    FAREWELL_US_SLACK = 15000000,      /* beyond the tombstones and idle sessions */
+    UNIX_START_S = 1700000000,         /* the date of virtual time 0 */
+    TOKEN_LIFETIME_S = 600,
+    TOKEN_EXPIRED_S = 700,             /* lifetime and skew (30 s) are over */
+    CLOCK_SKEW_S = 10,                 /* of a host's date, either way: within the skew that servers allow */
+};
+
+const char *plant_name(enum plant plant)
+{
+    static const char *const names[PLANTED_COUNT] = {"nothing", "flip-payload", "swap",  "skip",  "repeat",
+                                                     "cross",   "stale-path",   "silence", "leak", "drift"};
+    return names[plant];
+}
+
+/* --- what hosts are given ------------------------------------------------------------------------------------ */
+void simulation_engine_config(const struct simulation *sim, struct vcl_config *config, unsigned host, struct rng *rng)
+{
+    const struct scenario *s = &sim->scenario;
+    memset(config, 0, sizeof *config);
+    vcl_config_defaults(config);
+    config->sessions_max = 2 * CLIENTS_MAX;
+    config->conns_max = 4 * CONNECTIONS_MAX;
+    config->trunks_max = 2 * HELPERS_MAX;
+    config->backlog_max = s->backlog_max;
+    config->sndbuf_bytes = s->sndbuf_bytes;
+    config->rcvbuf_bytes = s->rcvbuf_bytes;
+    config->trunk_bytes_max = s->trunk_bytes_max;
+    config->unix_offset_us = sim->identity.unix_offset_us;
+}
+
+void simulation_token(const struct simulation *sim, uint32_t client_id, bool expired, struct rng *rng,
+                      uint8_t token[PMW_TOKEN_BYTES], uint8_t token_key[PMW_KEY_BYTES])
+{
+    const struct server_identity *id = &sim->identity;
+    struct pmw_token t = {.key_id = id->key_id,
+                          .lifetime_s = TOKEN_LIFETIME_S,
+                          .max_conns = UINT16_MAX,
+                          .server_id = id->server_id,
+                          .client_id = client_id + 1,
+                          .service_id = id->service_id};
+    int64_t unix_s = ((int64_t)sim->world.now_us + id->unix_offset_us) / 1000000;
+    t.not_before = (uint32_t)(unix_s - (expired ? TOKEN_EXPIRED_S : (int64_t)rng_below(rng, TOKEN_LIFETIME_S / 2)));
+    rng_bytes(rng, t.random, sizeof t.random);
+    pmw_token_encode(token, &t);
+    pmw_token_mac(t.mac, id->key, token);
+    pmw_token_encode(token, &t);
+    pmw_token_key(token_key, id->key, token);
+}
+
+static void identity_draw(struct server_identity *id, struct rng *rng)
+{
+    id->server_id = (uint16_t)rng_between(rng, 1, UINT16_MAX);
+    id->shard = (uint8_t)rng_below(rng, 256);
+    id->service_id = rng_u64(rng);
+    id->key_id = (uint16_t)rng_u32(rng);
+    rng_bytes(rng, id->cid_key, sizeof id->cid_key);
+    rng_bytes(rng, id->trunk_secret, sizeof id->trunk_secret);
+    rng_bytes(rng, id->key, sizeof id->key);
+    int64_t skew_s = (int64_t)rng_below(rng, 2 * CLOCK_SKEW_S + 1) - CLOCK_SKEW_S;
+    id->unix_offset_us = (UNIX_START_S + skew_s) * 1000000;
+}
+
+/* --- building ------------------------------------------------------------------------------------------------ */
+static void build_connections(struct simulation *sim, struct rng *rng)
+{
+    uint32_t nb = 0;
+    for (unsigned i = 0; i < sim->scenario.nb_clients; i++) {
+        struct client *client = &sim->clients[i];
+        client->connections = &sim->connections[nb];
+        client->nb_connections = (uint32_t)rng_between(rng, 1, sim->scenario.workload.connections_per_client_max);
+        for (uint32_t j = 0; j < client->nb_connections; j++, nb++) {
+            sim->connections[nb].number = nb;
+            connection_plan_draw(&sim->connections[nb].plan, (uint8_t)i, &sim->scenario.workload, rng);
+        }
+    }
+    assert(nb <= CONNECTIONS_MAX);
+    sim->application = (struct application){.world = &sim->world,
+                                            .seed = sim->seed,
+                                            .rng = rng_split(rng, 1),
+                                            .connections = sim->connections,
+                                            .nb_connections = nb,
+                                            .error_is_explained = checkers_error_is_explained,
+                                            .ctx = sim};
+}
+
+static void plant_faults(struct simulation *sim)
+{
+    static uint64_t runs;
+    struct application *app = &sim->application;
+    switch (sim->plant) {
+    case PLANTED_FLIP_PAYLOAD:
+        sim->world.net.plant.flip_payload = true;
+        break;
+    case PLANTED_SWAP:
+        app->plant = PLANT_SWAP;
+        break;
+    case PLANTED_SKIP:
+        app->plant = PLANT_SKIP;
+        break;
+    case PLANTED_REPEAT:
+        app->plant = PLANT_REPEAT;
+        break;
+    case PLANTED_CROSS:
+        app->plant = PLANT_CROSS;
+        break;
+    case PLANTED_STALE_PATH:
+        sim->checkers.stale_plant = true;
+        break;
+    case PLANTED_SILENCE:
+        sim->world.net.plant.silence_host = HOST_CLIENT;
+        break;
+    case PLANTED_LEAK:
+        sim->server.engine.memory.lose_frees = true;
+        break;
+    case PLANTED_DRIFT:
+        sim->world.net.options.delay_us_min += ++runs;
+        break;
+    case PLANTED_NOTHING:
+    case PLANTED_COUNT:
+        break;
+    }
+}
+
+static void memory_fault(struct simulation *sim)
+{
+    const struct memory_fault *fault = &sim->scenario.memory_fault;
+    if (fault->host == HOST_NONE)
+        return;
+    struct memory *m = fault->host == HOST_SERVER ? &sim->server.engine.memory
+                                                  : &sim->clients[fault->host - HOST_CLIENT].engine.memory;
+    m->fail_at = fault->fail_at;
+    m->fail_count = fault->fail_count;
+}
+
+static void build(struct simulation *sim, bool trace, bool verbose)
+{
+    struct rng hosts = rng_split(&sim->rng, 2), plans = rng_split(&sim->rng, 3), net = rng_split(&sim->rng, 4);
+    scenario_draw(&sim->scenario, sim->seed, &sim->rng);
+    if (verbose)
+        scenario_print(&sim->scenario);
+    identity_draw(&sim->identity, &sim->rng);
+    trace_init(&sim->world.trace, trace);
+    sim->world.rng = rng_split(&sim->rng, 5);
+    net_init(&sim->world.net, &sim->scenario.net, net, &sim->world.trace);
+    server_init(&sim->server, sim, &hosts);
+    struct helper_server known = {.server_id = sim->identity.server_id, .shard = sim->identity.shard};
+    memcpy(known.cid_key, sim->identity.cid_key, sizeof known.cid_key);
+    memcpy(known.trunk_secret, sim->identity.trunk_secret, sizeof known.trunk_secret);
+    for (unsigned i = 0; i < sim->scenario.nb_helpers; i++)
+        helper_host_init(&sim->helpers[i], &sim->world, HOST_HELPER + i, &sim->scenario.helper, &known, rng_split(&hosts, 100 + i));
+    for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
+        client_init(&sim->clients[i], sim, i, &hosts);
+    build_connections(sim, &plans);
+    nemesis_init(&sim->nemesis, sim, rng_split(&sim->rng, 6));
+    memory_fault(sim);
+    plant_faults(sim);
+}
+
+/* --- phases -------------------------------------------------------------------------------------------------- */
+static bool may_go_on(struct simulation *sim)
+{
+    if (sim->world.steps > STEPS_MAX)
+        verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_CONTRACT, "no end after %d steps", STEPS_MAX);
+    return sim->world.verdict.rule == RULE_NONE;
+}
+
+static void phase_faults(struct simulation *sim)
+{
+    while (sim->world.now_us < sim->scenario.fault_us && may_go_on(sim)) {
+        uint64_t limit = nemesis_next_at(&sim->nemesis, sim);
+        if (limit > sim->scenario.fault_us)
+            limit = sim->scenario.fault_us;
+        if (!world_step(&sim->world, limit) && limit < sim->scenario.fault_us)
+            nemesis_run(&sim->nemesis, sim);
+    }
+}
+
+static bool all_done(const struct simulation *sim)
+{
+    for (uint32_t i = 0; i < sim->application.nb_connections; i++)
+        if (!connection_is_done(&sim->connections[i]))
+            return false;
+    return true;
+}
+
+/* The time that applications themselves need, and the network for the bytes: I4's bound must not count it. */
+static uint64_t honest_work_us(const struct simulation *sim)
+{
+    uint64_t work_us = 0, bytes = 0;
+    for (uint32_t i = 0; i < sim->application.nb_connections; i++) {
+        const struct connection_plan *plan = &sim->connections[i].plan;
+        for (int side = 0; side < SIDES; side++) {
+            const struct end_plan *end = &plan->end[side], *peer = &plan->end[side_peer((enum side)side)];
+            /* A call draws its size evenly from 1 to the maximum; each round of request and response has two more calls. */
+            uint64_t writes = 2 * end->total_bytes / end->write_bytes_max + 2 + 2 * plan->rounds;
+            uint64_t reads = 2 * peer->total_bytes / end->read_bytes_max + 2 + 2 * plan->rounds;
+            work_us += writes * end->write_gap_us + reads * end->read_gap_us;
+            bytes += end->total_bytes;
+        }
+        work_us += sim->scenario.accept_gap_us + 8 * plan->rounds * sim->scenario.net.delay_us_mean;
+    }
+    uint32_t rate = sim->scenario.net.bandwidth_bytes_per_ms;
+    return 2 * work_us + (rate ? 8 * bytes * 1000 / rate : 0);
+}
+
+static void phase_calm(struct simulation *sim, struct run_result *result)
+{
+    nemesis_calm(&sim->nemesis, sim);
+    trace_note(&sim->world.trace, sim->world.now_us, HOST_SERVER, "phase", "calm");
+    uint64_t start = sim->world.now_us, limit = start + LIVE_US_BASE + honest_work_us(sim);
+    for (uint64_t i = 0; may_go_on(sim); i++) {
+        if (i % DONE_CHECK_STEPS == 0 && all_done(sim))
+            break;
+        if (!world_step(&sim->world, limit))
+            break;
+    }
+    result->recovery_us = sim->world.now_us - start;
+    if (may_go_on(sim))
+        checkers_completion(sim);
+}
+
+/* Applications leave; then only time passes, until tombstones and idle sessions must be gone. */
+static void phase_farewell(struct simulation *sim)
+{
+    const struct vcl_config *config = &sim->server.engine.config;
+    uint64_t now = sim->world.now_us, clients_leave = now + 2 * config->tombstone_us + FAREWELL_US_SLACK;
+    trace_note(&sim->world.trace, now, HOST_SERVER, "phase", "farewell");
+    server_drop_newcomers(&sim->server);
+    for (uint32_t i = 0; i < sim->application.nb_connections; i++) {
+        struct end *end = &sim->connections[i].end[CLIENT];
+        struct client *client = &sim->clients[sim->connections[i].plan.client];
+        if (end->conn)
+            vcl_conn_release(end->conn, engine_host_clock(&client->engine));
+        end->conn = NULL;
+        world_host_poke(&sim->world, client->engine.host);
+    }
+    while (may_go_on(sim) && world_step(&sim->world, clients_leave))
+        continue;
+    for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
+        client_leave(&sim->clients[i]);
+    uint64_t end = clients_leave + config->idle_us + FAREWELL_US_SLACK;
+    while (may_go_on(sim) && world_step(&sim->world, end))
+        continue;
+    if (may_go_on(sim))
+        checkers_farewell(sim);
+}
+
+/* --- results ------------------------------------------------------------------------------------------------- */
+static void engine_result(struct engine_host *e, struct run_result *result)
+{
+    struct vcl_stats stats;
+    if (!e->engine)
+        return;
+    vcl_engine_stats(e->engine, &stats);
+    result->frames += stats.frames_in;
+    result->moves += stats.path_moves;
+    result->resumes += stats.resumes_accepted;
+    result->resent += stats.frames_resent;
+    result->check_drops += stats.drops[VCL_DROP_CHECK];
+    if (e->memory.peak_bytes > result->peak_bytes)
+        result->peak_bytes = e->memory.peak_bytes;
+}
+
+static void collect(struct simulation *sim, struct run_result *result)
+{
+    engine_result(&sim->server.engine, result);
+    for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
+        engine_result(&sim->clients[i].engine, result);
+    for (unsigned i = 0; i < sim->scenario.nb_helpers; i++)
+        result->crashes += sim->helpers[i].nb_crashes;
+    for (uint32_t i = 0; i < sim->application.nb_connections; i++)
+        result->completed += sim->connections[i].end[CLIENT].eof && sim->connections[i].end[SERVER].eof;
+    result->connections = sim->application.nb_connections;
+    result->bytes = sim->application.bytes_read;
+    result->pauses = sim->world.pauses;
+    result->faults = sim->nemesis.faults;
+    result->steps = sim->world.steps;
+}
+
+static void engine_end(struct simulation *sim, struct engine_host *e)
+{
+    engine_host_free(e);
+    if (e->memory.live_blocks != 0)
+        verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_MEMORY, "engine %s leaks %llu blocks (%llu bytes)",
+                     host_name(e->host->number), (unsigned long long)e->memory.live_blocks,
+                     (unsigned long long)e->memory.live_bytes);
+}
+
+static void take_down(struct simulation *sim)
+{
+    engine_end(sim, &sim->server.engine);
+    for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
+        engine_end(sim, &sim->clients[i].engine);
+    for (unsigned i = 0; i < sim->scenario.nb_helpers; i++)
+        helper_host_free(&sim->helpers[i]);
+    world_free(&sim->world);
+}
+
+void simulation_run(uint64_t seed, enum plant plant, bool trace, bool verbose, struct run_result *result)
+{
+    struct simulation *sim = calloc(1, sizeof *sim);
+    assert(sim);
+    *result = (struct run_result){0};
+    sim->seed = seed;
+    sim->plant = plant;
+    rng_seed(&sim->rng, seed, 0);
+    build(sim, trace, verbose);
+    phase_faults(sim);
+    phase_calm(sim, result);
+    if (may_go_on(sim))
+        phase_farewell(sim);
+    checkers_memory(sim);
+    collect(sim, result);
+    take_down(sim);
+    result->verdict = sim->world.verdict;
+    result->hash = sim->world.trace.hash;
+    free(sim);
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One run: all parts of a seed's world, and the phases it goes through:
+ *   faults     0 .. scenario.fault_us: connections open and work while the nemesis and the network do their worst
+ *   calm       no fault any more, at least one path of each client works: everything must be delivered in bounded time (I4)
+ *   farewell   applications are gone: engines must let go of every connection and all memory
+ */
+#ifndef SIM_SIMULATION_H
+#define SIM_SIMULATION_H
+
+#include "application.h"
+#include "checkers.h"
+#include "engine_host.h"
+#include "helper_host.h"
+#include "scenario.h"
+#include "world.h"
+
+/* The simulator breaks itself in one of these ways to show that its checks see it. */
+enum plant {
+    PLANTED_NOTHING,
+    PLANTED_FLIP_PAYLOAD, /* payloads are altered in the network: check counters rise and no harm is done */
+    PLANTED_SWAP,         /* an application swaps two bytes it read: I1 */
+    PLANTED_SKIP,         /* ... loses one: I1 */
+    PLANTED_REPEAT,       /* ... sees one twice: I1 */
+    PLANTED_CROSS,        /* a connection carries another one's bytes: I2 */
+    PLANTED_STALE_PATH,   /* the observer is shown server frames of an older epoch: I3 */
+    PLANTED_SILENCE,      /* one client is never heard again: I4 */
+    PLANTED_LEAK,         /* frees are not counted: memory */
+    PLANTED_DRIFT,        /* a run depends on the run before: determinism */
+    PLANTED_COUNT
+};
+const char *plant_name(enum plant plant);
+
+struct server_identity {
+    uint16_t server_id;
+    uint8_t shard;
+    uint64_t service_id;
+    uint8_t cid_key[16], trunk_secret[PMW_KEY_BYTES], key[PMW_KEY_BYTES];
+    uint16_t key_id;
+    int64_t unix_offset_us; /* unix time = the world's time + this */
+};
+
+struct simulation;
+
+/* A client process: its engine, its one session, and the agent that serves it. */
+struct client {
+    struct simulation *sim;
+    unsigned index;
+    struct engine_host engine;
+    struct vcl_session *session;
+    uint64_t session_id;
+    struct vcl_peer peer;
+    uint64_t token_at_us; /* when the agent will have a new token; NEVER: none was asked for */
+    uint64_t retry_at_us; /* memory was short */
+    struct connection *connections; /* its own, side by side in the simulation's array */
+    uint32_t nb_connections;
+};
+
+/* A connection that the server application took but whose header it has not read yet. */
+struct newcomer {
+    struct vcl_conn *conn;
+    struct connection *connection; /* NULL until the header is read */
+    uint8_t header[LEDGER_HEADER_BYTES];
+    uint8_t header_bytes;
+    bool read_blocked;
+    uint64_t pump_at_us;
+};
+enum { NEWCOMERS_MAX = 4 * CONNECTIONS_MAX };
+
+struct server {
+    struct simulation *sim;
+    struct engine_host engine;
+    struct newcomer newcomers[NEWCOMERS_MAX];
+    uint32_t nb_newcomers;
+    bool accept_waits; /* something may be in the backlog */
+    uint64_t accept_at_us;
+};
+
+/* What happens when, in the control plane and the physical world; see nemesis.c. */
+struct nemesis {
+    struct rng rng;
+    uint64_t next_at_us;
+    uint64_t hint_at_us[HELPERS_MAX]; /* when clients are told of a crash or restart; NEVER: nothing to tell */
+    uint64_t hints, faults;
+};
+
+#define RUN_COUNTERS(X)                                                                                         \
+    X(connections) X(completed) X(frames) X(bytes) X(resent) X(check_drops) X(steps) X(faults) X(crashes) X(pauses) \
+    X(moves) X(resumes)
+struct run_result {
+    struct verdict verdict;
+    uint64_t hash;        /* of the whole history */
+    uint64_t recovery_us; /* from the end of the faults until all was done */
+    uint64_t peak_bytes;  /* of the largest engine */
+#define SIM_X(name) uint64_t name;
+    RUN_COUNTERS(SIM_X)
+#undef SIM_X
+};
+
+struct simulation {
+    uint64_t seed;
+    enum plant plant;
+    struct scenario scenario;
+    struct server_identity identity;
+    struct world world;
+    struct application application;
+    struct connection connections[CONNECTIONS_MAX];
+    struct helper_host helpers[HELPERS_MAX];
+    struct server server;
+    struct client clients[CLIENTS_MAX];
+    struct checkers checkers;
+    struct nemesis nemesis;
+    struct rng rng;
+};
+
+/* Runs one seed from beginning to end. */
+void simulation_run(uint64_t seed, enum plant plant, bool trace, bool verbose, struct run_result *result);
+
+/* client.c, server.c, nemesis.c */
+void client_init(struct client *client, struct simulation *sim, unsigned index, struct rng *rng);
+/* Every candidate of this client, in an order drawn from rng; the direct path last. */
+uint8_t client_paths(const struct simulation *sim, struct rng *rng, struct vcl_path paths[VCL_PATHS_MAX]);
+/* Ends the session; only without connections. */
+void client_leave(struct client *client);
+void server_init(struct server *server, struct simulation *sim, struct rng *rng);
+/* Aborts what no client speaks for any more. */
+void server_drop_newcomers(struct server *server);
+void nemesis_init(struct nemesis *nemesis, struct simulation *sim, struct rng rng);
+/* Time of the next fault or repair. */
+uint64_t nemesis_next_at(const struct nemesis *nemesis, const struct simulation *sim);
+void nemesis_run(struct nemesis *nemesis, struct simulation *sim);
+/* The end of all faults: what the scenario heals is healed, the rest stays dead and silent. */
+void nemesis_calm(struct nemesis *nemesis, struct simulation *sim);
+
+/* A config with the limits of the scenario. */
+void simulation_engine_config(const struct simulation *sim, struct vcl_config *config, unsigned host, struct rng *rng);
+/* A token for this server; expired: out of its time by more than the skew that servers allow. */
+void simulation_token(const struct simulation *sim, uint32_t client_id, bool expired, struct rng *rng,
+                      uint8_t token[PMW_TOKEN_BYTES], uint8_t token_key[PMW_KEY_BYTES]);
+#endif

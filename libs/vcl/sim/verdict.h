@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The outcome of one run: passed, or the first violated rule with its reason. Later violations are consequences and
+ * are not kept.
+ */
+#ifndef SIM_VERDICT_H
+#define SIM_VERDICT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum rule {
+    RULE_NONE,
+    RULE_I1,          /* delivered = prefix of what was sent, each byte once, in order */
+    RULE_I2,          /* no byte of another connection */
+    RULE_I3,          /* the reply path is that of the highest accepted epoch; epochs never go back */
+    RULE_I4,          /* after the faults end, everything is delivered in bounded time */
+    RULE_MEMORY,      /* caps hold, nothing leaks */
+    RULE_ERROR,       /* a connection ended in a way that neither its plan nor the faults explain */
+    RULE_CONTRACT,    /* engine.h or relay.h is not kept: livelock, bad length, bad result */
+    RULE_DETERMINISM, /* the same seed gave another history */
+};
+const char *rule_name(enum rule rule);
+
+struct verdict {
+    enum rule rule;
+    uint64_t at_us;
+    char text[320];
+};
+
+__attribute__((format(printf, 4, 5))) void verdict_fail(struct verdict *v, uint64_t at_us, enum rule rule, const char *format,
+                                                        ...);
+
+#endif

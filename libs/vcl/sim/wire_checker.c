@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * I3 on the wire: which epoch and path each frame of a session uses, at the client and at the server: see checkers.h. */
+#include "simulation.h"
+
+#include <string.h>
+
+enum { PATH_UNKNOWN = 0xffff };
+
+static void fail(struct simulation *sim, const char *what, uint64_t session_id, uint64_t seen, uint64_t known)
+{
+    verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_I3, "session %016llx: %s (%llu, not %llu)",
+                 (unsigned long long)session_id, what, (unsigned long long)seen, (unsigned long long)known);
+}
+
+void checkers_session(struct checkers *k, uint64_t session_id)
+{
+    if (k->nb_sessions == SESSIONS_MAX)
+        return;
+    k->sessions[k->nb_sessions++] = (struct session_record){.id = session_id, .server_path = PATH_UNKNOWN,
+                                                            .path_of_epoch_sent = PATH_UNKNOWN};
+}
+
+static struct session_record *session_find(struct checkers *k, uint64_t session_id)
+{
+    for (uint32_t i = 0; i < k->nb_sessions; i++)
+        if (k->sessions[i].id == session_id)
+            return &k->sessions[i];
+    return NULL;
+}
+
+static uint32_t cid_slot(const struct checkers *k, uint64_t cid)
+{
+    uint32_t slot = (uint32_t)(mix64(cid) % CIDS_MAX);
+    while (k->cids[slot].session != 0 && k->cids[slot].cid != cid)
+        slot = (slot + 1) % CIDS_MAX;
+    return slot;
+}
+
+static void cid_learn(struct checkers *k, uint64_t cid, const struct session_record *session)
+{
+    uint32_t slot = cid_slot(k, cid);
+    if (k->cids[slot].session == 0 && k->nb_cids == CIDS_MAX / 2)
+        return;
+    k->nb_cids += k->cids[slot].session == 0;
+    k->cids[slot].cid = cid;
+    k->cids[slot].session = (uint32_t)(session - k->sessions) + 1;
+}
+
+static struct session_record *cid_session(struct checkers *k, uint64_t cid)
+{
+    uint32_t session = k->cids[cid_slot(k, cid)].session;
+    return session ? &k->sessions[session - 1] : NULL;
+}
+
+/* --- RESUME frames that clients sent: a set of hashes, which forgets by overwriting --------------------------- */
+static uint64_t frame_hash(const uint8_t *frame, size_t len)
+{
+    uint64_t hash = len;
+    for (size_t i = 0; i < len; i++)
+        hash = mix64(hash ^ frame[i]);
+    return hash | 1;
+}
+
+static uint64_t *resume_slot(struct checkers *k, const uint8_t *frame, size_t len, uint64_t *hash)
+{
+    *hash = frame_hash(frame, len);
+    return &k->resumes[*hash / 2 % RESUMES_MAX];
+}
+
+/* --- at the client ---------------------------------------------------------------------------------------- */
+static void client_epoch(struct simulation *sim, struct session_record *s, uint64_t now, const struct pmw_resume *f)
+{
+    if (f->epoch < s->sent_epoch)
+        fail(sim, "the client's epoch goes back", s->id, f->epoch, s->sent_epoch);
+    if (f->epoch == s->sent_epoch && s->path_of_epoch_sent != PATH_UNKNOWN && f->helper_id != s->path_of_epoch_sent)
+        fail(sim, "the client uses one epoch for two paths", s->id, f->helper_id, s->path_of_epoch_sent);
+    if (f->epoch > s->sent_epoch) {
+        s->sent_epoch = f->epoch;
+        s->path_of_epoch_sent = f->helper_id;
+        s->moved_at_us = now;
+        s->moves++;
+    }
+}
+
+void checkers_client_sent(struct simulation *sim, uint64_t now, const struct vcl_datagram *out)
+{
+    struct pmw_resume resume;
+    struct pmw_open open;
+    struct session_record *s;
+    uint64_t hash;
+    switch (pmw_type_of(out->bytes, out->len)) {
+    case PMW_OPEN:
+        if (pmw_open_decode(out->bytes, out->len, &open) >= 0 && (s = session_find(&sim->checkers, open.session_id)) &&
+            open.epoch > s->sent_epoch)
+            s->sent_epoch = open.epoch;
+        break;
+    case PMW_RESUME:
+        if (pmw_resume_decode(out->bytes, out->len, &resume) < 0 || !(s = session_find(&sim->checkers, resume.session_id)))
+            break;
+        if (resume.helper_id != host_helper_id(host_of_addr(&out->to)))
+            fail(sim, "RESUME names another path than it takes", s->id, resume.helper_id, host_helper_id(host_of_addr(&out->to)));
+        client_epoch(sim, s, now, &resume);
+        uint64_t *slot = resume_slot(&sim->checkers, out->bytes, out->len, &hash);
+        *slot = hash;
+        break;
+    default:
+        break;
+    }
+}
+
+/* --- at the server ---------------------------------------------------------------------------------------- */
+typedef void frame_visitor(struct simulation *sim, const uint8_t *frame, size_t len, uint16_t path);
+
+/* Calls visit for the C-frame, or for each of the batch. */
+static void each_frame(struct simulation *sim, const uint8_t *buf, size_t len, uint16_t path, frame_visitor *visit)
+{
+    struct pmw_trunk trunk;
+    struct pmw_entry entry;
+    if (pmw_type_of(buf, len) != PMW_TRUNK) {
+        visit(sim, buf, len, path);
+        return;
+    }
+    if (pmw_trunk_decode(buf, len, &trunk) < 0)
+        return;
+    size_t at = PMW_TRUNK_HEADER_BYTES;
+    while (pmw_entry_next(buf, len - PMW_TRUNK_TAG_BYTES, &at, &entry) == 1)
+        visit(sim, entry.frame, entry.frame_len, path);
+}
+
+/* S5: what belongs to a connection goes where the highest accepted epoch says, and that never goes back. */
+static void server_flow_frame(struct simulation *sim, const struct pmw_frame *f, uint16_t path)
+{
+    struct checkers *k = &sim->checkers;
+    struct session_record *s = cid_session(k, f->cid);
+    if (!s)
+        return;
+    k->server_frames_checked++;
+    uint8_t epoch8 = k->stale_plant && s->server_epoch > 0 ? (uint8_t)(f->epoch8 - 1) : f->epoch8;
+    uint32_t epoch = (uint32_t)pmw_wlsb(s->server_epoch, epoch8, 8);
+    if (epoch < s->server_epoch) {
+        fail(sim, "the server's epoch goes back", s->id, epoch, s->server_epoch);
+    } else if (epoch > s->sent_epoch) {
+        fail(sim, "the server uses an epoch that its client never sent", s->id, epoch, s->sent_epoch);
+    } else if (epoch < s->delivered_epoch) {
+        fail(sim, "the server uses an older epoch than it was told", s->id, epoch, s->delivered_epoch);
+    } else if (epoch > s->server_epoch) {
+        s->server_epoch = epoch;
+        s->server_path = path;
+    } else if (path != s->server_path) {
+        fail(sim, "the server sends on another path than its epoch's", s->id, path, s->server_path);
+    }
+    /* Replayed copies from other addresses may be first, and then lead elsewhere until the client's next epoch. */
+    if (sim->scenario.net.replay_ppm == 0 && epoch == s->sent_epoch && s->path_of_epoch_sent != PATH_UNKNOWN &&
+        path != s->path_of_epoch_sent)
+        fail(sim, "the server sends on another path than the client's RESUME named", s->id, path, s->path_of_epoch_sent);
+}
+
+static void server_frame_sent(struct simulation *sim, const uint8_t *frame, size_t len, uint16_t path)
+{
+    struct pmw_frame flow;
+    struct pmw_open_ack ack;
+    struct session_record *s;
+    int type = pmw_type_of(frame, len);
+    if ((type == PMW_DATA || type == PMW_ACK) && pmw_frame_decode(frame, len, &flow) >= 0) {
+        server_flow_frame(sim, &flow, path);
+    } else if (type == PMW_OPEN_ACK && pmw_open_ack_decode(frame, len, &ack) >= 0 &&
+               (s = session_find(&sim->checkers, ack.session_id))) {
+        s->at_server = true;
+        cid_learn(&sim->checkers, ack.cid, s);
+    }
+}
+
+void checkers_server_sent(struct simulation *sim, uint64_t now, const struct vcl_datagram *out)
+{
+    each_frame(sim, out->bytes, out->len, host_helper_id(host_of_addr(&out->to)), server_frame_sent);
+}
+
+/* An authentic RESUME counts from the moment the server has read it. */
+static void server_frame_received(struct simulation *sim, const uint8_t *frame, size_t len, uint16_t path)
+{
+    struct checkers *k = &sim->checkers;
+    struct pmw_resume resume;
+    uint64_t hash;
+    if (pmw_type_of(frame, len) != PMW_RESUME || pmw_resume_decode(frame, len, &resume) < 0)
+        return;
+    struct session_record *s = session_find(k, resume.session_id);
+    if (!s || !s->at_server || *resume_slot(k, frame, len, &hash) != hash)
+        return;
+    k->resumes_checked++;
+    if (resume.epoch > s->delivered_epoch)
+        s->delivered_epoch = resume.epoch;
+}
+
+void checkers_server_received(struct simulation *sim, uint64_t now, const struct datagram *in, int drop)
+{
+    bool batch_refused = drop == VCL_DROP_TRUNK_TAG || drop == VCL_DROP_TRUNK_REPLAY || drop == VCL_DROP_TRUNK_ENTRY ||
+                         drop == VCL_DROP_MALFORMED || drop == VCL_DROP_LIMIT;
+    if (!batch_refused)
+        each_frame(sim, in->bytes, in->len, 0, server_frame_received);
+}
+
+/* --- what engines say of themselves -------------------------------------------------------------------------- */
+void checkers_client_session(struct simulation *sim, const struct vcl_session *session)
+{
+    struct vcl_session_info info;
+    vcl_session_info(session, &info);
+    struct session_record *s = session_find(&sim->checkers, info.id);
+    if (!s)
+        return;
+    if (info.epoch < s->client_epoch)
+        fail(sim, "the client's session goes back in epochs", s->id, info.epoch, s->client_epoch);
+    s->client_epoch = info.epoch;
+}
+
+void checkers_server_session(struct simulation *sim, const struct connection *c, const struct vcl_session *session)
+{
+    struct vcl_session_info info;
+    vcl_session_info(session, &info);
+    struct session_record *s = session_find(&sim->checkers, info.id);
+    uint64_t clients_session = sim->clients[c->plan.client].session_id;
+    if (!s || info.id != clients_session) {
+        fail(sim, "a connection belongs to another session at the server", clients_session, info.id, clients_session);
+        return;
+    }
+    if (info.epoch < s->server_epoch || info.epoch < s->delivered_epoch || info.epoch > s->sent_epoch)
+        fail(sim, "the server's session has another epoch than it was told", s->id, info.epoch, s->delivered_epoch);
+    if (info.epoch == s->server_epoch && s->server_path != PATH_UNKNOWN && info.active_helper_id != s->server_path)
+        fail(sim, "the server's session names another path than its frames take", s->id, info.active_helper_id, s->server_path);
+}
