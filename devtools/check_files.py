@@ -18,7 +18,7 @@ SOURCES = ("*.c", "*.h", "*.py", "*.pyx", "*.pyi", "*.sh", "meson.build", "meson
 
 def main() -> int:
     """Prints all breaches; 1 when there are any."""
-    breaches = [breach for path in _sources() for breach in _check(path)]
+    breaches = [breach for path in _sources() for breach in check(path)]
     for breach in breaches:
         print(breach)
     print(f"check_files: {len(breaches)} breaches")
@@ -31,7 +31,7 @@ def _sources() -> list[Path]:
     return sorted(ROOT / name for name in set(listed.split("\0")) if name and (ROOT / name).is_file())
 
 
-def _check(path: Path) -> Iterator[str]:
+def check(path: Path) -> Iterator[str]:
     text, name = path.read_text(), path.relative_to(ROOT)
     lines = text.splitlines()
     if not any(LICENCE in line for line in lines[:LICENCE_WITHIN_LINES]):

@@ -52,14 +52,15 @@ def _hand_over(checkout: Checkout, arguments: Sequence[str]) -> NoReturn:
 def _set_up(checkout: Checkout, command: str) -> None:
     checkout.logs.mkdir(parents=True, exist_ok=True)
     with (checkout.state / "setup.lock").open("w") as lock:
-        _acquire(lock.fileno())
+        acquire(lock.fileno())
         packages.install(checkout, command)
         python_env.prepare(checkout)
         if command not in HELP_WORDS:
             c_build.build(checkout)
 
 
-def _acquire(lock_fd: int) -> None:
+def acquire(lock_fd: int) -> None:
+    """Waits for another invocation that is setting up, and says so."""
     try:
         fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

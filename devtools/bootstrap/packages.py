@@ -71,7 +71,7 @@ def _missing(names: Sequence[str]) -> list[str]:
 
 
 def _apt_install(step: Step, missing: Sequence[str]) -> None:
-    root = _as_root(missing)
+    root = as_root(missing)
     apt = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "apt-get", "-q", "-y"]
     apt += ["-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0", "-o", "Acquire::Retries=3"]
     updated = not any(APT_LISTS.glob("*_Packages*"))
@@ -99,7 +99,8 @@ def _has_candidate(name: str) -> bool:
     return "Candidate: " in policy and "Candidate: (none)" not in policy
 
 
-def _as_root(missing: Sequence[str]) -> list[str]:
+def as_root(missing: Sequence[str]) -> list[str]:
+    """The words before a command that make it run as root; SetupError where that cannot be."""
     if os.geteuid() == 0:
         return []
     if shutil.which("sudo"):

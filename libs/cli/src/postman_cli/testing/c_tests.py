@@ -46,7 +46,7 @@ def _meson_test(runner: Runner, build: Path, env: dict[str, str]) -> Outcome:
     entries = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     outcome = Outcome()
     for entry in entries:
-        outcome.add(_count(entry))
+        outcome.add(count(entry))
     if not entries:
         return Outcome.failure(f"meson found no tests in {build.name}/")
     if status != 0 and outcome.failed == 0:
@@ -54,7 +54,7 @@ def _meson_test(runner: Runner, build: Path, env: dict[str, str]) -> Outcome:
     return outcome
 
 
-def _count(entry: dict[str, str]) -> Outcome:
+def count(entry: dict[str, str]) -> Outcome:
     """One test program's tests: by cmocka's closing lines, or as one test when it has none."""
     text = entry.get("stdout", "") + entry.get("stderr", "")
     good = entry["result"] in ("OK", "EXPECTEDFAIL")

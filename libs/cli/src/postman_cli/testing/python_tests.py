@@ -38,13 +38,14 @@ def _pytest(runner: Runner, choice: Choice, marks: str, options: list[str]) -> O
         return Outcome() if choice.keyword else Outcome.failure(f"no test with the marks '{marks}' was found")
     if not report.exists():
         return Outcome.failure(f"pytest ended with {status} before it wrote a report")
-    outcome = _read(report)
+    outcome = read_report(report)
     if status != 0 and outcome.failed == 0:
         outcome.add(Outcome.failure(f"pytest ended with {status}"))
     return outcome
 
 
-def _read(report: Path) -> Outcome:
+def read_report(report: Path) -> Outcome:
+    """Counts of a JUnit report, with the names of what failed and the reasons of what was skipped."""
     outcome = Outcome()
     skips: dict[str, int] = {}
     for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314 (pytest's own file)

@@ -31,13 +31,13 @@ class Schedule:
         try:
             while True:
                 with self._changed:
+                    for result in self._results[told:]:
+                        on_end(result)
+                    told = len(self._results)
                     for step in self._take_startable():
                         on_start(step)
                         threads.append(threading.Thread(target=self._run_step, args=(step,), name=step.name))
                         threads[-1].start()
-                    for result in self._results[told:]:
-                        on_end(result)
-                    told = len(self._results)
                     if not self._running and not self._waiting:
                         return self._results
                     self._changed.wait(timeout=0.5)

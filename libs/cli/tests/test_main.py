@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of commands: every entry loads, wrong words end with status 2, help works without loading anything."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from postman_cli.main import COMMANDS, app_for
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_loads_and_has_help(name: str) -> None:
+    result = CliRunner().invoke(app_for(name), [name, "--help"])
+    assert result.exit_code == 0, result.output
+    assert "Usage" in result.output
+
+
+def test_help_names_all_commands() -> None:
+    result = CliRunner().invoke(app_for(None), ["--help"])
+    assert result.exit_code == 0
+    for name in COMMANDS:
+        assert name in result.output
+
+
+@pytest.mark.parametrize("words", [["nonsense"], ["version", "--nonsense"], ["test", "--only", "nonsense"]])
+def test_wrong_usage_ends_with_status_2(words: list[str]) -> None:
+    assert CliRunner().invoke(app_for(words[0]), words).exit_code == 2
+
+
+def test_version_as_json() -> None:
+    result = CliRunner().invoke(app_for("version"), ["version", "--json"])
+    facts = json.loads(result.output)
+    assert facts["postman"] == "0.1.0"
+    assert facts["python"] == ".".join(map(str, sys.version_info[:3]))
+
+
+def test_help_imports_no_command() -> None:
+    program = (
+        "import sys; from postman_cli.main import app_for; app_for(None);"
+        "print([m for m in sys.modules if m.startswith('postman_cli.') and m != 'postman_cli.main'])"
+    )
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"
