@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from postman_cli.testing import c_tests, python_tests, report
+from postman_cli.testing import c_tests, python_tests, report, simulator
 from postman_cli.testing.model import Outcome, Result, Step
 
 PASSED_3 = "[==========] 3 test(s) run.\n[  PASSED  ] 3 test(s).\n"
@@ -56,3 +56,18 @@ def test_json_has_the_totals() -> None:
     facts = json.loads(report.as_json(results))
     assert (facts["passed"], facts["failed"], facts["skipped"]) == (2, 1, 0)
     assert facts["steps"][0]["notes"] == ["n"]
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "counts"),
+    [
+        ("2000 seeds, 0 failed, 125 run twice, in 40.1 s: ...\n", 0, (2000, 0)),
+        ("seed 7 FAILED at 1.0 s: order: x\n2000 seeds, 1 failed, 1 run twice\n", 1, (1999, 1)),
+        ("1999 seeds, 0 failed\n", 0, (1999, 1)),
+        ("2000 seeds, 0 failed\n", 1, (2000, 1)),
+        ("terminated\n", -11, (0, 1)),
+    ],
+)
+def test_simulator_totals(text: str, status: int, counts: tuple[int, int]) -> None:
+    outcome = simulator.read_totals(text, status, seeds=2000)
+    assert (outcome.passed, outcome.failed) == counts
