@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -78,7 +79,8 @@ async def _passes(name: str, check: ReadyCheck) -> bool:
 def listen(host: str, port: int) -> socket.socket:
     """A listening TCP socket. ServeError with a plain text if the address cannot be had; port 0 takes a free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named because asyncio turns Nagle's algorithm off only where it is: else answers wait 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
@@ -105,4 +107,6 @@ def serve(app: FastAPI, listener: socket.socket) -> None:
         timeout_keep_alive=30,
         server_header=False,
     )
+    # uvicorn raises the signal again once it has stopped in order, for the handler that was there before.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     uvicorn.Server(config).run(sockets=[listener])

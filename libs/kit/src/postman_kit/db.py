@@ -30,6 +30,9 @@ _BACKOFF_MAX_S: Final = 2.0
 # resources short (53), operator's intervention, e.g. shutdown (57P), an address that has become a replica (25006).
 _AWAY_STATES: Final = ("08", "53", "57P", "25006")
 
+Connection = AsyncConnection
+"""A connection in a transaction, for those who pass it on and write no SQL themselves."""
+
 _log = structlog.get_logger(__name__)
 
 

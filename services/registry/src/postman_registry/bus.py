@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All NATS of the registry: the stream of facts, orders to helpers, and what heartbeats say of their load."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from postman_contracts import subjects
+from postman_contracts.messages import HelperHeartbeat, HelperOrder
+from postman_kit.bus import Bus, Stream
+
+FACTS: Final = Stream(name=subjects.FACTS_STREAM, subjects=(subjects.FACTS_ALL,))
+_PULSE_AGE_S_MAX: Final = 5.0  # five of the slowest heartbeats
+
+
+class HelperPulse:
+    """The newest heartbeat of each helper: fresher than its lease, and lost without harm. At most 65,535 entries."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._beats: dict[int, tuple[float, HelperHeartbeat]] = {}
+
+    async def on_heartbeat(self, _subject: str, beat: HelperHeartbeat) -> None:
+        """Keep it, unless it is of an earlier incarnation."""
+        known = self._beats.get(beat.helper_id)
+        if known is None or beat.incarnation >= known[1].incarnation:
+            self._beats[beat.helper_id] = (self._clock(), beat)
+
+    def latest(self, helper_id: int, incarnation: int) -> HelperHeartbeat | None:
+        """The newest one of this incarnation, if it is fresh."""
+        at_s, beat = self._beats.get(helper_id, (0.0, None))
+        if beat is None or beat.incarnation != incarnation or self._clock() - at_s > _PULSE_AGE_S_MAX:
+            return None
+        return beat
+
+
+async def subscribe(bus: Bus, pulse: HelperPulse) -> None:
+    """Make the stream, listen to heartbeats."""
+    await bus.ensure_stream(FACTS)
+    await bus.subscribe(subjects.HELPER_HEARTBEATS_ALL, HelperHeartbeat, pulse.on_heartbeat)
+
+
+async def order_drain(bus: Bus, helper_id: int) -> None:
+    """Tell a helper to drain. It may be lost: the answer to its next lease renewal says the same."""
+    await bus.publish(subjects.helper_order(helper_id), HelperOrder(order="drain"))

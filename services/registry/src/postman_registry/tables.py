@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of the registry, all in the Postgres schema `registry`. alembic/versions makes them; keep both alike."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Sequence,
+    String,
+    Table,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from postman_kit.outbox import outbox_table
+
+SCHEMA: Final = "registry"
+metadata: Final = MetaData(schema=SCHEMA)
+
+# One row for each name that ever was, at most 65,535: the id of a name is stable.
+helpers: Final = Table(
+    "helpers",
+    metadata,
+    Column("helper_id", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(63), nullable=False, unique=True),
+    Column("site", String(63)),
+    Column("incarnation", BigInteger, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("is_draining_ordered", Boolean, nullable=False),
+    Column("data_address", String(45), nullable=False),
+    Column("client_port", Integer, nullable=False),
+    Column("trunk_port", Integer, nullable=False),
+    Column("workers", Integer, nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("lease_expires_at", DateTime(timezone=True), nullable=False),
+    Column("stats", JSONB, nullable=False),
+)
+
+# Live servers, and those that ended within the last hour: so long their ids rest.
+servers: Final = Table(
+    "servers",
+    metadata,
+    Column("server_id", Integer, primary_key=True, autoincrement=False),
+    Column("incarnation", BigInteger, nullable=False),
+    Column("service", String(63), nullable=False),
+    Column("host", String(253), nullable=False),
+    Column("tcp_port", Integer, nullable=False),
+    Column("data_address", String(45), nullable=False),
+    Column("udp_port", Integer, nullable=False),
+    Column("shards", Integer, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("lease_expires_at", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("trunk_secret", LargeBinary, nullable=False),
+    Column("idempotency_key", String(128), unique=True),
+    Column("request_digest", LargeBinary),
+)
+
+server_keys: Final = Table(
+    "server_keys",
+    metadata,
+    Column("server_id", Integer, ForeignKey(servers.c.server_id, ondelete="CASCADE"), primary_key=True),
+    Column("key_id", Integer, primary_key=True),
+    Column("key", LargeBinary, nullable=False),
+    Column("made_at", DateTime(timezone=True), nullable=False),
+    Column("usable_from", DateTime(timezone=True), nullable=False),
+)
+
+secrets: Final = Table(
+    "secrets",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+# One row: `servers_version`. A row and not a sequence: a version must not be seen before the change that it counts.
+counters: Final = Table(
+    "counters",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+outbox: Final = outbox_table(metadata, SCHEMA)
+
+server_incarnations: Final = Sequence("server_incarnations", schema=SCHEMA, start=1, maxvalue=(1 << 32) - 1, cycle=True)
