@@ -67,8 +67,9 @@ static void totals_merge(struct totals *t, const struct totals *more)
 
 static void print_replay(const struct batch_options *o, uint64_t seed)
 {
-    printf("  repeat it: ./postman test --sim-seed %" PRIu64 "\n         or: %s --seed %" PRIu64 " --trace%s%s\n", seed, o->program,
-           seed, o->plant != PLANTED_NOTHING ? " --plant " : "", o->plant != PLANTED_NOTHING ? plant_name(o->plant) : "");
+    printf("  repeat it: ./postman test --sim-seed %" PRIu64 "\n         or: %s --seed %" PRIu64 " --trace%s%s%s%s\n", seed, o->program,
+           seed, o->only ? " --only " : "", o->only ? o->only : "", o->run.plant != PLANTED_NOTHING ? " --plant " : "",
+           o->run.plant != PLANTED_NOTHING ? plant_name(o->run.plant) : "");
 }
 
 static void print_failure(const struct batch_options *o, uint64_t seed, const struct verdict *v)
@@ -83,10 +84,11 @@ static void run_seed(const struct batch_options *o, uint64_t seed, struct totals
 {
     struct run_result result, again;
     alarm(SEED_SECONDS_MAX);
-    simulation_run(seed, o->plant, o->trace, o->verbose, &result);
-    bool repeat = o->repeat_each != 0 && seed % o->repeat_each == 0 && !o->trace;
+    simulation_run(seed, &o->run, &result);
+    bool repeat = o->repeat_each != 0 && seed % o->repeat_each == 0 && !o->run.trace;
     if (repeat && result.verdict.rule == RULE_NONE) {
-        simulation_run(seed, o->plant, false, false, &again);
+        struct run_options silent = {.allowed_faults = o->run.allowed_faults, .plant = o->run.plant};
+        simulation_run(seed, &silent, &again);
         t->repeated++;
         if (again.hash != result.hash)
             verdict_fail(&result.verdict, 0, RULE_DETERMINISM, "histories %016" PRIx64 " and %016" PRIx64, result.hash, again.hash);
@@ -97,7 +99,7 @@ static void run_seed(const struct batch_options *o, uint64_t seed, struct totals
         t->failed++;
         if (t->failed <= FAILURES_SHOWN_MAX)
             print_failure(o, seed, &result.verdict);
-    } else if (o->verbose) {
+    } else if (o->run.verbose) {
         printf("seed %" PRIu64 " passed: %" PRIu64 " of %" PRIu64 " connections complete, %" PRIu64 " frames, %" PRIu64
                " moves, all done %" PRIu64 " us after the faults, history %016" PRIx64 "\n",
                seed, result.completed, result.connections, result.frames, result.moves, result.recovery_us, result.hash);
@@ -200,9 +202,10 @@ static bool plant_is_seen(enum plant plant, uint64_t from, uint64_t count)
     uint64_t seen = 0, wrong = 0;
     for (uint64_t seed = from; seed < from + count; seed++) {
         struct run_result r, again;
-        simulation_run(seed, plant, false, false, &r);
+        const struct run_options run = {.allowed_faults = UINT32_MAX, .plant = plant};
+        simulation_run(seed, &run, &r);
         if (plant == PLANTED_DRIFT)
-            simulation_run(seed, plant, false, false, &again);
+            simulation_run(seed, &run, &again);
         bool biting = plant == PLANTED_FLIP_PAYLOAD ? r.check_drops > 0
                       : plant == PLANTED_DRIFT      ? r.hash != again.hash
                                                     : r.verdict.rule == expected[plant];

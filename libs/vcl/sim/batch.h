@@ -14,8 +14,9 @@ struct batch_options {
     uint64_t from, count;
     unsigned jobs;
     uint64_t repeat_each; /* each so-many-th seed is run twice; 0: none */
-    enum plant plant;
-    bool single, trace, verbose;
+    struct run_options run;
+    const char *only; /* as given: part of the command that repeats a failure; NULL: every fault */
+    bool single;
 };
 
 /* true: every seed passed. */

@@ -39,6 +39,17 @@ static void note(struct client *client, const char *subject, const char *what, u
                helper_id, epoch);
 }
 
+/* A new token may make a session start over under another id, before its first connection. */
+static void learn_session(struct client *client)
+{
+    struct vcl_session_info info;
+    vcl_session_info(client->session, &info);
+    if (info.id == client->session_id)
+        return;
+    client->session_id = info.id;
+    checkers_session(&client->sim->checkers, info.id);
+}
+
 static void session_start(struct client *client)
 {
     struct simulation *sim = client->sim;
@@ -53,10 +64,7 @@ static void session_start(struct client *client)
         verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_CONTRACT, "c%u: vcl_session_new gives %d", client->index, rc);
         return;
     }
-    struct vcl_session_info info;
-    vcl_session_info(client->session, &info);
-    client->session_id = info.id;
-    checkers_session(&sim->checkers, info.id);
+    learn_session(client);
 }
 
 static void connection_open(struct client *client, struct connection *c)
@@ -172,6 +180,8 @@ static uint64_t client_run(void *self, uint64_t now)
 static void client_sent(void *self, uint64_t now, const struct vcl_datagram *out)
 {
     struct client *client = self;
+    if (client->session)
+        learn_session(client);
     checkers_client_sent(client->sim, now, out);
 }
 

@@ -2,8 +2,8 @@
  *
  * vcl-sim: runs seeds of the simulator and says how to repeat what failed.
  *
- *   vcl-sim [--from N] [--seeds COUNT] [--jobs J] [--repeat SHARE] [--verbose]
- *   vcl-sim --seed N [--trace] [--verbose]
+ *   vcl-sim [--from N] [--seeds COUNT] [--jobs J] [--repeat K] [--only FAULT,...] [--verbose]
+ *   vcl-sim --seed N [--trace] [--only FAULT,...] [--verbose]
  *   vcl-sim --self-test
  *
  * Exit code: 0 all passed, 1 a rule was violated, 2 wrong arguments.
@@ -24,11 +24,19 @@ static void usage(FILE *out)
           "  --seeds COUNT   how many seeds (100)\n"
           "  --jobs J        processes (1)\n"
           "  --repeat K      run each K-th seed twice and compare its history (16; 0: never)\n"
+          "  --only FAULTS   leave out all other faults: a list with commas, or none\n"
           "  --trace         print each datagram and event; best with --seed\n"
           "  --verbose       print the scenario and the result of each seed\n"
           "  --plant FAULT   break the simulator on purpose; see --self-test\n"
           "  --self-test     plant each fault and demand that the checks see it\n",
           out);
+    fputs("faults:", out);
+    for (int i = 0; i < FAULT_COUNT; i++)
+        fprintf(out, " %s", fault_name((enum fault)i));
+    fputs("\nplants:", out);
+    for (int i = PLANTED_NOTHING + 1; i < PLANTED_COUNT; i++)
+        fprintf(out, " %s", plant_name((enum plant)i));
+    fputs("\n", out);
 }
 
 static bool parse_number(const char *text, uint64_t *number)
@@ -49,6 +57,26 @@ static bool parse_plant(const char *text, enum plant *plant)
     return false;
 }
 
+/* "none", or names with commas between them. */
+static bool parse_faults(const char *text, uint32_t *faults)
+{
+    *faults = 0;
+    if (strcmp(text, "none") == 0)
+        return true;
+    for (;;) {
+        size_t len = strcspn(text, ",");
+        int i = 0;
+        while (i < FAULT_COUNT && (strlen(fault_name((enum fault)i)) != len || strncmp(fault_name((enum fault)i), text, len) != 0))
+            i++;
+        if (i == FAULT_COUNT)
+            return false;
+        *faults |= 1u << i;
+        if (text[len] == 0)
+            return true;
+        text += len + 1;
+    }
+}
+
 /* Those with a number first. */
 enum option_id {
     OPTION_SEED = 256,
@@ -56,6 +84,7 @@ enum option_id {
     OPTION_SEEDS,
     OPTION_JOBS,
     OPTION_REPEAT,
+    OPTION_ONLY,
     OPTION_TRACE,
     OPTION_VERBOSE,
     OPTION_PLANT,
@@ -66,8 +95,8 @@ enum option_id {
 static const struct option options[] = {
     {"seed", required_argument, NULL, OPTION_SEED},     {"from", required_argument, NULL, OPTION_FROM},
     {"seeds", required_argument, NULL, OPTION_SEEDS},   {"jobs", required_argument, NULL, OPTION_JOBS},
-    {"repeat", required_argument, NULL, OPTION_REPEAT}, {"trace", no_argument, NULL, OPTION_TRACE},
-    {"verbose", no_argument, NULL, OPTION_VERBOSE},     {"plant", required_argument, NULL, OPTION_PLANT},
+    {"repeat", required_argument, NULL, OPTION_REPEAT}, {"only", required_argument, NULL, OPTION_ONLY},
+    {"trace", no_argument, NULL, OPTION_TRACE},         {"verbose", no_argument, NULL, OPTION_VERBOSE},     {"plant", required_argument, NULL, OPTION_PLANT},
     {"self-test", no_argument, NULL, OPTION_SELF_TEST}, {"help", no_argument, NULL, OPTION_HELP},
     {NULL, 0, NULL, 0},
 };
@@ -97,12 +126,15 @@ static bool apply(int option, const char *argument, struct batch_options *o)
     case OPTION_REPEAT:
         o->repeat_each = number;
         return true;
+    case OPTION_ONLY:
+        o->only = argument;
+        return parse_faults(argument, &o->run.allowed_faults);
     case OPTION_TRACE:
-        return o->trace = true;
+        return o->run.trace = true;
     case OPTION_VERBOSE:
-        return o->verbose = true;
+        return o->run.verbose = true;
     case OPTION_PLANT:
-        return parse_plant(argument, &o->plant);
+        return parse_plant(argument, &o->run.plant);
     default:
         return false;
     }
@@ -110,7 +142,7 @@ static bool apply(int option, const char *argument, struct batch_options *o)
 
 int main(int argc, char **argv)
 {
-    struct batch_options o = {.program = argv[0], .from = 1, .count = 100, .jobs = 1, .repeat_each = 16};
+    struct batch_options o = {.program = argv[0], .from = 1, .count = 100, .jobs = 1, .repeat_each = 16, .run.allowed_faults = UINT32_MAX};
     bool self_test = false;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == OPTION_HELP) {

@@ -101,21 +101,21 @@ static void isolate(struct nemesis *n, struct simulation *sim)
     note(sim, host, ways == 3 ? "isolated" : ways == 1 ? "cannot send" : "cannot receive", HOST_NONE, for_us);
 }
 
-static void hurt_link(struct nemesis *n, struct simulation *sim, enum nemesis_kind kind)
+static void hurt_link(struct nemesis *n, struct simulation *sim, enum fault kind)
 {
     unsigned from, to;
     struct link *link = any_link(n, sim, &from, &to);
     uint64_t for_us = duration(n, sim), until = sim->world.now_us + for_us;
-    if (kind == NEMESIS_CUT) {
+    if (kind == FAULT_CUT) {
         link->cut_until_us = until;
-    } else if (kind == NEMESIS_CLOG) {
+    } else if (kind == FAULT_CLOG) {
         link->clog_until_us = until;
     } else {
         link->gray_until_us = until;
         link->gray_ppm = (uint32_t)rng_between(&n->rng, PPM / 10, PPM);
         link->gray_bytes_min = rng_chance(&n->rng, PPM / 2) ? 1000 : 0;
     }
-    note(sim, from, kind == NEMESIS_CUT ? "link cut to" : kind == NEMESIS_CLOG ? "link clogged to" : "link gray to", to, for_us);
+    note(sim, from, kind == FAULT_CUT ? "link cut to" : kind == FAULT_CLOG ? "link clogged to" : "link gray to", to, for_us);
 }
 
 static void hint_clients(struct nemesis *n, struct simulation *sim, uint16_t helper_id, enum vcl_hint hint)
@@ -160,38 +160,38 @@ static void other_paths(struct nemesis *n, struct simulation *sim)
 
 static void strike(struct nemesis *n, struct simulation *sim)
 {
-    enum nemesis_kind kind = (enum nemesis_kind)rng_below(&n->rng, NEMESIS_KINDS);
+    enum fault kind = (enum fault)rng_below(&n->rng, FAULT_NEMESIS_COUNT);
     if (!(sim->scenario.nemesis.enabled & 1u << kind))
         return;
     n->faults++;
     switch (kind) {
-    case NEMESIS_CRASH:
+    case FAULT_HELPER_CRASH:
         crash(n, sim);
         break;
-    case NEMESIS_PAUSE_HELPER:
+    case FAULT_HELPER_PAUSE:
         pause_host(n, sim, any_helper(n, sim));
         break;
-    case NEMESIS_PAUSE_CLIENT:
+    case FAULT_CLIENT_PAUSE:
         pause_host(n, sim, any_client(n, sim));
         break;
-    case NEMESIS_PAUSE_SERVER:
+    case FAULT_SERVER_PAUSE:
         pause_host(n, sim, HOST_SERVER);
         break;
-    case NEMESIS_ISOLATE:
+    case FAULT_ISOLATE:
         isolate(n, sim);
         break;
-    case NEMESIS_CUT:
-    case NEMESIS_CLOG:
-    case NEMESIS_GRAY:
+    case FAULT_CUT:
+    case FAULT_CLOG:
+    case FAULT_GRAY:
         hurt_link(n, sim, kind);
         break;
-    case NEMESIS_HINT:
+    case FAULT_HINT:
         any_hint(n, sim);
         break;
-    case NEMESIS_PATHS:
+    case FAULT_PATHS:
         other_paths(n, sim);
         break;
-    case NEMESIS_KINDS:
+    default:
         break;
     }
 }

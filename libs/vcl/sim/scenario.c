@@ -58,7 +58,7 @@ static void nemesis_draw(struct scenario *s, struct rng *rng)
     struct nemesis_options *n = &s->nemesis;
     if (rng_chance(rng, PPM / 8))
         return; /* a quiet run: the network's own faults only */
-    n->enabled = rng_u32(rng) & ((1u << NEMESIS_KINDS) - 1);
+    n->enabled = rng_u32(rng) & ((1u << FAULT_NEMESIS_COUNT) - 1);
     n->gap_us_mean = rng_log_between(rng, 2000, 500000);
     n->duration_us_max = rng_log_between(rng, 1000, 2000000);
     n->true_hints = coin(rng);
@@ -99,7 +99,36 @@ static void endpoints_draw(struct scenario *s, struct rng *rng)
     }
 }
 
-void scenario_draw(struct scenario *s, uint64_t seed, struct rng *rng)
+const char *fault_name(enum fault fault)
+{
+    static const char *const names[] = {
+#define SIM_X(name, text) text,
+        FAULTS(SIM_X)
+#undef SIM_X
+    };
+    return names[fault];
+}
+
+/* Switches off what is not allowed. */
+static void restrict_faults(struct scenario *s, uint32_t allowed)
+{
+    uint32_t *const net_faults[FAULT_COUNT] = {
+        [FAULT_LOSS] = &s->net.loss_ppm,        [FAULT_DUPLICATE] = &s->net.duplicate_ppm,
+        [FAULT_REORDER] = &s->net.reorder_ppm,  [FAULT_CORRUPT] = &s->net.corrupt_ppm,
+        [FAULT_REPLAY] = &s->net.replay_ppm,    [FAULT_JUNK] = &s->net.junk_ppm,
+        [FAULT_BUFFERS] = &s->helper.no_buffer_ppm, [FAULT_BANDWIDTH] = &s->net.bandwidth_bytes_per_ms,
+    };
+    s->nemesis.enabled &= allowed;
+    for (int i = 0; i < FAULT_COUNT; i++)
+        if (net_faults[i] && !(allowed & 1u << i))
+            *net_faults[i] = 0;
+    if (!(allowed & 1u << FAULT_MEMORY))
+        s->memory_fault.host = HOST_NONE;
+    if (!(allowed & 1u << FAULT_TOKENS))
+        s->expired_tokens = false;
+}
+
+void scenario_draw(struct scenario *s, uint64_t seed, uint32_t allowed, struct rng *rng)
 {
     memset(s, 0, sizeof *s);
     s->seed = seed;
@@ -118,6 +147,7 @@ void scenario_draw(struct scenario *s, uint64_t seed, struct rng *rng)
     uint64_t nb_paths = s->nb_helpers + (s->direct_path ? 1u : 0u);
     uint64_t survivor = rng_below(rng, nb_paths);
     s->healed_path = (uint8_t)(survivor < s->nb_helpers ? HOST_HELPER + survivor : HOST_SERVER);
+    restrict_faults(s, allowed);
 }
 
 void scenario_print(const struct scenario *s)
@@ -132,9 +162,12 @@ void scenario_print(const struct scenario *s)
     printf("  delay %" PRIu64 "-%" PRIu64 " us, bandwidth %u B/ms, queue %u B; helpers hold %u us, %u flows, segment %u B\n",
            n->delay_us_min, n->delay_us_mean, n->bandwidth_bytes_per_ms, n->queue_bytes_max, s->helper.hold_us_max,
            s->helper.flows_max, s->helper.trunk_bytes_max);
-    printf("  nemesis kinds 0x%x each %" PRIu64 " us for up to %" PRIu64 " us%s; buffers %u/%u B, backlog %u\n",
-           s->nemesis.enabled, s->nemesis.gap_us_mean, s->nemesis.duration_us_max, s->nemesis.true_hints ? ", true hints" : "",
-           s->sndbuf_bytes, s->rcvbuf_bytes, s->backlog_max);
+    printf("  each %" PRIu64 " us, for up to %" PRIu64 " us:", s->nemesis.gap_us_mean, s->nemesis.duration_us_max);
+    for (int i = 0; i < FAULT_NEMESIS_COUNT; i++)
+        if (s->nemesis.enabled & 1u << i)
+            printf(" %s", fault_name((enum fault)i));
+    printf("%s\n  buffers %u/%u B, backlog %u\n", s->nemesis.true_hints ? ", true hints" : "", s->sndbuf_bytes, s->rcvbuf_bytes,
+           s->backlog_max);
     if (s->memory_fault.host != HOST_NONE)
         printf("  host %s: allocations %" PRIu64 " to +%u fail\n", host_name(s->memory_fault.host), s->memory_fault.fail_at,
                s->memory_fault.fail_count);

@@ -10,23 +10,40 @@
 #include "net.h"
 #include "workload.h"
 
-/* Faults that happen to hosts and links at random moments. */
-enum nemesis_kind {
-    NEMESIS_CRASH,         /* a helper dies; often it comes back */
-    NEMESIS_PAUSE_HELPER,  /* zombie: it wakes up with old batches and a full queue */
-    NEMESIS_PAUSE_CLIENT,
-    NEMESIS_PAUSE_SERVER,
-    NEMESIS_CUT,           /* one direction of one link */
-    NEMESIS_ISOLATE,       /* all links of one host, one direction or both */
-    NEMESIS_CLOG,          /* a link holds everything back, then gives it at once */
-    NEMESIS_GRAY,          /* a link loses a share of its datagrams, or the large ones */
-    NEMESIS_HINT,          /* the control plane says something, true or not */
-    NEMESIS_PATHS,         /* the control plane gives another list of candidates */
-    NEMESIS_KINDS
+/* Every kind of fault, by the name that scenarios, --only and docs/failure-model.md use. First those that the nemesis
+ * brings at random moments, then those of the network itself, then those of memory and tokens. */
+#define FAULTS(X)                                                                          \
+    X(FAULT_HELPER_CRASH, "helper_crash")   /* a helper dies; often it comes back */        \
+    X(FAULT_HELPER_PAUSE, "helper_pause")   /* zombie: old batches and a full queue later */ \
+    X(FAULT_CLIENT_PAUSE, "client_pause")                                                  \
+    X(FAULT_SERVER_PAUSE, "server_pause")                                                  \
+    X(FAULT_CUT, "cut")                     /* one direction of one link */                 \
+    X(FAULT_ISOLATE, "isolate")             /* all links of a host, one direction or both */ \
+    X(FAULT_CLOG, "clog")                   /* a link holds all back, then gives it at once */ \
+    X(FAULT_GRAY, "gray")                   /* a link loses a share, or the large ones */   \
+    X(FAULT_HINT, "hint")                   /* the control plane says something, true or not */ \
+    X(FAULT_PATHS, "paths")                 /* the control plane gives another list of candidates */ \
+    X(FAULT_LOSS, "loss")                                                                  \
+    X(FAULT_DUPLICATE, "duplicate")                                                        \
+    X(FAULT_REORDER, "reorder")                                                            \
+    X(FAULT_CORRUPT, "corrupt")                                                            \
+    X(FAULT_REPLAY, "replay")                                                              \
+    X(FAULT_JUNK, "junk")                                                                  \
+    X(FAULT_BANDWIDTH, "bandwidth")                                                        \
+    X(FAULT_BUFFERS, "buffers")             /* helpers run out of them */                   \
+    X(FAULT_MEMORY, "memory")               /* allocations of one engine fail */            \
+    X(FAULT_TOKENS, "tokens")               /* first tokens are out of their time */
+enum fault {
+#define SIM_X(name, text) name,
+    FAULTS(SIM_X)
+#undef SIM_X
+    FAULT_COUNT,
+    FAULT_NEMESIS_COUNT = FAULT_LOSS, /* those below are the nemesis's */
 };
+const char *fault_name(enum fault fault);
 
 struct nemesis_options {
-    uint32_t enabled; /* bit set of kinds */
+    uint32_t enabled; /* bit set of faults below FAULT_NEMESIS_COUNT */
     uint64_t gap_us_mean;      /* between two faults */
     uint64_t duration_us_max;
     bool true_hints;           /* a crash and a restart are told to the clients, after a while */
@@ -67,7 +84,8 @@ struct scenario {
     bool clock_offsets;         /* each host's clock starts somewhere else */
 };
 
-void scenario_draw(struct scenario *s, uint64_t seed, struct rng *rng);
+/* Every draw is made whatever `allowed` (a bit set of faults) is, so that a run with fewer faults is otherwise the same. */
+void scenario_draw(struct scenario *s, uint64_t seed, uint32_t allowed, struct rng *rng);
 /* Several lines for a human. */
 void scenario_print(const struct scenario *s);
 

@@ -145,14 +145,14 @@ static void memory_fault(struct simulation *sim)
     m->fail_count = fault->fail_count;
 }
 
-static void build(struct simulation *sim, bool trace, bool verbose)
+static void build(struct simulation *sim, const struct run_options *options)
 {
     struct rng hosts = rng_split(&sim->rng, 2), plans = rng_split(&sim->rng, 3), net = rng_split(&sim->rng, 4);
-    scenario_draw(&sim->scenario, sim->seed, &sim->rng);
-    if (verbose)
+    scenario_draw(&sim->scenario, sim->seed, options->allowed_faults, &sim->rng);
+    if (options->verbose)
         scenario_print(&sim->scenario);
     identity_draw(&sim->identity, &sim->rng);
-    trace_init(&sim->world.trace, trace);
+    trace_init(&sim->world.trace, options->trace);
     sim->world.rng = rng_split(&sim->rng, 5);
     net_init(&sim->world.net, &sim->scenario.net, net, &sim->world.trace);
     server_init(&sim->server, sim, &hosts);
@@ -309,15 +309,15 @@ static void take_down(struct simulation *sim)
     world_free(&sim->world);
 }
 
-void simulation_run(uint64_t seed, enum plant plant, bool trace, bool verbose, struct run_result *result)
+void simulation_run(uint64_t seed, const struct run_options *options, struct run_result *result)
 {
     struct simulation *sim = calloc(1, sizeof *sim);
     assert(sim);
     *result = (struct run_result){0};
     sim->seed = seed;
-    sim->plant = plant;
+    sim->plant = options->plant;
     rng_seed(&sim->rng, seed, 0);
-    build(sim, trace, verbose);
+    build(sim, options);
     phase_faults(sim);
     phase_calm(sim, result);
     if (may_go_on(sim))

@@ -113,8 +113,13 @@ struct simulation {
     struct rng rng;
 };
 
+struct run_options {
+    uint32_t allowed_faults; /* bit set of enum fault */
+    enum plant plant;
+    bool trace, verbose;
+};
 /* Runs one seed from beginning to end. */
-void simulation_run(uint64_t seed, enum plant plant, bool trace, bool verbose, struct run_result *result);
+void simulation_run(uint64_t seed, const struct run_options *options, struct run_result *result);
 
 /* client.c, server.c, nemesis.c */
 void client_init(struct client *client, struct simulation *sim, unsigned index, struct rng *rng);
