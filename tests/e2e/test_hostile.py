@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A thousand forged, truncated and replayed datagrams at the helper and at the server, under traffic: counters move, nothing
+else does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from postman_cli.demo.stack import Stack
+from postman_cli.demo.traffic import Traffic
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
+
+INJECT = Path(__file__).with_name("inject.py")
+COUNT = 1050  # for each target; a multiple of the number of kinds
+CONNECTIONS = 16
+
+
+def capture(stack: Stack, device: str, path: Path) -> None:
+    argv = ["tcpdump", "-i", device, "-U", "-w", str(path), "-c", "3000", "udp"]
+    subprocess.run(stack.lab.switch.enter(argv), check=True, capture_output=True, timeout=60)
+
+
+def inject(stack: Stack, pcap: Path, device: str, target: str) -> dict[str, int]:
+    argv = stack.lab.switch.enter([sys.executable, str(INJECT), str(pcap), device, target, str(COUNT)])
+    done = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60)
+    said = json.loads(done.stdout)
+    assert said["from_live"] > 0
+    sent: dict[str, int] = said["sent"]
+    assert sum(sent.values()) == COUNT
+    return sent
+
+
+def drops(stats: dict) -> int:
+    return sum(stats["drops"].values()) + sum(stats["relay"]["drops"].values())
+
+
+def test_hostile_datagrams_change_nothing_but_counters(stack: Stack, tmp_path: Path) -> None:
+    names = stack.wait_helpers()
+    traffic = Traffic(stack)
+    traffic.start(connections=CONNECTIONS, requests=120_000)
+    traffic.follow(until=5_000)
+    helper = names[traffic.helper_id]
+    topology = stack.lab.topology
+    before = stack.worker_stats(helper)
+    worker = stack.worker_pid(helper)
+
+    for host in (helper, "s1"):
+        path = tmp_path / f"{host}.pcap"
+        capture(stack, f"d-{host}", path)
+        sent = inject(stack, path, f"d-{host}", topology.host(host).data_address)
+        assert min(sent.values()) > 100
+
+    after = stack.worker_stats(helper)
+    verdict, client, server = traffic.finish()
+    assert verdict.clean, verdict
+    assert client["errors"] == server["errors"] == []
+    assert client["path_events"] == []  # nobody was driven off the path
+    assert stack.worker_pid(helper) == worker
+
+    # What cannot be genuine was dropped and counted by name: at least the truncated, garbage, extended and wrong versions.
+    assert drops(after) - drops(before) >= COUNT * 4 // 7 * 0.9
+    assert sum(server["vcl"]["drops"].values()) >= COUNT * 5 // 7 * 0.9
+    assert server["vcl"]["nb_sessions"] == 1
+    assert server["vcl"]["nb_conns"] <= CONNECTIONS
+    assert server["vcl"]["accepts"] == CONNECTIONS
