@@ -61,7 +61,7 @@ def main() -> None:
             packet = rng.choice(live)
             port.send(frame(packet, hostile(kind, bytes(packet[UDP].payload), rng))[:1514])
             sent[kind] += 1
-    print(json.dumps({"sent": sent, "from_live": len(live)}), flush=True)
+    sys.stdout.write(json.dumps({"sent": sent, "from_live": len(live)}))
 
 
 if __name__ == "__main__":

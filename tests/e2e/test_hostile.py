@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A thousand forged, truncated and replayed datagrams at the helper and at the server, under traffic: counters move, nothing
-else does."""
+"""A thousand forged, truncated and replayed datagrams each at the helper and at the server, under traffic.
+
+Counters move, nothing else does.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,7 @@ def test_hostile_datagrams_change_nothing_but_counters(stack: Stack, tmp_path: P
     assert client["path_events"] == []  # nobody was driven off the path
     assert stack.worker_pid(helper) == worker
 
-    # What cannot be genuine was dropped and counted by name: at least the truncated, garbage, extended and wrong versions.
+    # What cannot be genuine is dropped and counted by name: at least truncated, garbage, extended and wrong versions.
     assert drops(after) - drops(before) >= COUNT * 4 // 7 * 0.9
     assert sum(server["vcl"]["drops"].values()) >= COUNT * 5 // 7 * 0.9
     assert server["vcl"]["nb_sessions"] == 1
