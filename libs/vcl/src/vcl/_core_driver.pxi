@@ -18,6 +18,7 @@ cdef class _Driver:
     """One engine, its UDP socket and its thread. Use ClientDriver or ServerDriver."""
 
     cdef vcl_driver *d
+    cdef object __weakref__
     cdef readonly int udp_port
     cdef readonly int sndbuf_bytes
     cdef readonly int rcvbuf_bytes

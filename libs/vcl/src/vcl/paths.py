@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whom a session talks to, and by which ways, in order of preference: helpers as the registry lists them, the direct
+path last. VCL_PATHS=direct or VCL_PATHS=helpers restricts them, for tests and comparisons."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vcl.agent_types import Resolution
+
+__all__ = ["DIRECT", "PATHS_MAX", "Path", "Peer", "path_mode", "peer_of"]
+
+DIRECT = 0
+"""The helper id of the direct path."""
+
+PATHS_MAX = 8
+"""VCL_PATHS_MAX of vcl/engine.h."""
+
+_MODES = ("auto", "direct", "helpers")
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """One way to a server: the UDP address of a helper, or of the server itself (helper_id 0)."""
+
+    helper_id: int
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A server shard and the ways to it: what a session is made from."""
+
+    server_id: int
+    shard: int
+    token: bytes = field(repr=False)
+    token_key: bytes = field(repr=False)
+    paths: tuple[Path, ...] = ()
+
+
+def path_mode(environment: Mapping[str, str] = os.environ) -> str:
+    """The value of VCL_PATHS; ValueError if it is none of auto, direct, helpers."""
+    mode = environment.get("VCL_PATHS", "").strip().lower() or "auto"
+    if mode not in _MODES:
+        raise ValueError(f"VCL_PATHS must be one of {', '.join(_MODES)}, not {mode!r}")
+    return mode
+
+
+def paths_of(resolution: Resolution, mode: str) -> tuple[Path, ...]:
+    """The candidates, best first; empty if the mode allows none."""
+    helpers = [Path(h.helper_id, h.data_address, h.client_port) for h in resolution.helpers]
+    direct = [Path(DIRECT, resolution.data_address, resolution.udp_port)]
+    if mode == "direct":
+        return tuple(direct)
+    if mode == "helpers":
+        return tuple(helpers[:PATHS_MAX])
+    return tuple(helpers[: PATHS_MAX - 1] + direct)
+
+
+def peer_of(resolution: Resolution, mode: str) -> Peer:
+    """The peer that a resolution of the registry names."""
+    return Peer(
+        server_id=resolution.server_id,
+        shard=resolution.shard,
+        token=resolution.token,
+        token_key=resolution.token_key,
+        paths=paths_of(resolution, mode),
+    )
