@@ -39,6 +39,10 @@ def main(root: str, arguments: Sequence[str]) -> int:
     except SetupError as error:
         report(error)
         return 1
+    except OSError as error:  # no space, or files of another user
+        repair = f"see who owns {checkout.state}, {checkout.venv} and {checkout.build}, and the space left (df)"
+        report(SetupError(f"{error.filename or 'set-up'}: {error.strerror}", repair))
+        return 1
     except KeyboardInterrupt:
         say("interrupted; the next run goes on from here")
         return 130

@@ -51,8 +51,8 @@ def install(checkout: Checkout, command: str) -> None:
         return
     missing = _missing(names)
     if missing:
-        title = f"installing {len(missing)} distribution packages ({', '.join(missing)})"
-        with Step(title, checkout.logs / "packages.log") as step:
+        title = f"installing {len(missing)} distribution packages"
+        with Step(title, checkout.logs / "packages.log", f": {' '.join(missing)}") as step:
             step.announce()
             _apt_install(step, missing)
     write_stamp(stamp, _stamp_value(names))

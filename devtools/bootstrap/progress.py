@@ -36,8 +36,8 @@ def say(text: str) -> None:
 class Step:
     """One step of the set-up: announces itself when it takes longer than a moment, and its duration at the end."""
 
-    def __init__(self, title: str, log: Path) -> None:
-        self.title, self.log = title, log
+    def __init__(self, title: str, log: Path, details: str = "") -> None:
+        self.title, self.log, self.details = title, log, details
         self._started_s = time.monotonic()
         self._announced = False
         self._timer = threading.Timer(ANNOUNCE_AFTER_S, self.announce)
@@ -59,7 +59,7 @@ class Step:
         """Says the title once."""
         if not self._announced:
             self._announced = True
-            say(f"{self.title} ...")
+            say(f"{self.title}{self.details} ...")
 
     def run(self, command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | None = None) -> None:
         """Runs a command, its output into the log. Raises CommandFailed, or SetupError when it is not installed."""

@@ -42,7 +42,7 @@ def run_tests(
             typer.echo(f"{step.name:<12} {step.about}")
         return
     steps = _chosen(only or [], keyword, sim_seed)
-    console = Console(stderr=json_out)
+    console = report.console(to_stderr=json_out)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         results = _run(steps, Choice(fast, keyword, sim_seed), console)

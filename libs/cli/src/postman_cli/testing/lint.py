@@ -9,6 +9,7 @@ from postman_cli.checkout import ROOT
 from postman_cli.testing.model import Choice, Outcome
 from postman_cli.testing.runner import Runner, StepFailed
 
+NOTED_LINES = 8  # of a tool that complains; the log has all
 TYPED_FOLDERS = (
     "devtools",
     "libs/contracts/src",
@@ -33,10 +34,12 @@ def run(runner: Runner, choice: Choice) -> Outcome:
     }
     outcome = Outcome()
     for name, command in tools.items():
+        start = runner.log.stat().st_size
         if runner.run(command) == 0:
             outcome.passed += 1
         else:
-            outcome.add(Outcome.failure(f"{name} has complaints"))
+            outcome.add(Outcome.failure(f"{name} has complaints:"))
+            outcome.notes += [f"  {line}" for line in runner.log_since(start).splitlines()[-NOTED_LINES:]]
     return outcome
 
 

@@ -14,6 +14,13 @@ from rich.table import Table
 from postman_cli.testing.model import Outcome, Result
 
 LOG_TAIL_LINES = 30
+PLAIN_COLUMNS = 120
+
+
+def console(*, to_stderr: bool) -> Console:
+    """Where progress goes; wide enough for the table when it is no terminal."""
+    plain = Console(stderr=to_stderr)
+    return plain if plain.is_terminal else Console(stderr=to_stderr, width=PLAIN_COLUMNS)
 
 
 def total(results: Sequence[Result]) -> Outcome:
@@ -30,21 +37,20 @@ def closing_line(outcome: Outcome) -> str:
     return f"{outcome.passed} passed, {outcome.failed} failed{skipped}"
 
 
-def finished(console: Console, result: Result, log: Path) -> None:
+def finished(out: Console, result: Result, log: Path) -> None:
     """Says how a step ended; of a failed one also the log's tail."""
     outcome, mark = result.outcome, "[red]failed[/]" if result.outcome.failed else "[green]ok[/]    "
-    console.print(
-        f"{mark} {result.step.name:<12} {closing_line(outcome)} in {result.duration_s:.1f} s", highlight=False
-    )
+    line = f"{mark} {result.step.name:<12} {closing_line(outcome)} in {result.duration_s:.1f} s"
+    out.print(line, highlight=False, soft_wrap=True)
     for note in outcome.notes:
-        console.print(f"         {escape(note)}", highlight=False)
+        out.print(f"         {escape(note)}", highlight=False, soft_wrap=True)
     if outcome.failed and log.exists():
         for line in log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]:
-            console.print(f"       | {escape(line)}", highlight=False, soft_wrap=True)
-        console.print(f"       full log: {log}", highlight=False, soft_wrap=True)
+            out.print(f"       | {escape(line)}", highlight=False, soft_wrap=True)
+        out.print(f"       full log: {log}", highlight=False, soft_wrap=True)
 
 
-def table(console: Console, results: Sequence[Result]) -> None:
+def table(out: Console, results: Sequence[Result]) -> None:
     """One row per step."""
     rows = Table("step", "what", box=None, pad_edge=False)
     for heading in ("passed", "failed", "skipped", "seconds", "budget"):
@@ -54,9 +60,9 @@ def table(console: Console, results: Sequence[Result]) -> None:
         style = "red" if outcome.failed else None
         counts = (str(outcome.passed), str(outcome.failed), str(outcome.skipped))
         rows.add_row(step.name, step.about, *counts, f"{result.duration_s:.1f}", f"{step.budget_s:.0f}", style=style)
-    console.print()
-    console.print(rows)
-    console.print()
+    out.print()
+    out.print(rows)
+    out.print()
 
 
 def as_json(results: Sequence[Result]) -> str:

@@ -72,6 +72,12 @@ class Runner:
             words = " ".join(str(word) for word in command[:2])
             raise StepFailed(f"{words} ended with {status}")
 
+    def log_since(self, offset: int) -> str:
+        """What was logged after the log had this many bytes."""
+        with self.log.open("rb") as log:
+            log.seek(offset)
+            return log.read().decode(errors="replace")
+
     def _wait(self, process: subprocess.Popen[bytes], name: str) -> int:
         while True:
             try:
