@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A fake worker to spawn, and waiting without sleeping on a guess."""
+"""A fake worker to spawn."""
 
 from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +44,3 @@ def fake_worker(tmp_path: Path) -> FakeWorker:
     folder = tmp_path / "worker"
     folder.mkdir()
     return FakeWorker(folder)
-
-
-@pytest.fixture
-def wait_until() -> Callable[..., None]:
-    def wait(condition: Callable[[], Any], timeout_s: float = 20.0, what: str = "the condition") -> None:
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < deadline, f"{what} did not come within {timeout_s} s"
-            time.sleep(0.02)
-
-    return wait

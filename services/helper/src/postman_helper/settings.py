@@ -7,10 +7,11 @@ import os
 import re
 import shutil
 import socket
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
-from pydantic import Field, IPvAnyInterface
+from pydantic import Field, field_validator
 
 from postman_contracts.fields import Name, Port
 from postman_kit.settings import PostmanSettings, SettingsError
@@ -36,13 +37,18 @@ class HelperSettings(PostmanSettings):
 
     helper_name: Name = Field(default_factory=lambda: socket.gethostname().split(".")[0])
     helper_site: Name | None = None
-    helper_data_address: IPvAnyInterface
+    helper_data_address: IPv4Interface
     """The worker's own address with its prefix length, such as 198.18.0.10/24; the kernel must not have it."""
-    helper_device: str = Field(min_length=1, max_length=200, pattern=r"^[!-~]+$")
+    helper_gateway: IPv4Address | None = None
+    """The next hop to clients and servers that are not on the link."""
+    helper_device: str = Field(min_length=1, max_length=255, pattern=r"^[!-~]+$")
     """A DPDK device: `net_af_packet0,iface=eth1`, `net_af_xdp0,iface=eth1`, a PCI address, ..."""
     helper_client_port: Port = 4701
     helper_trunk_port: Port = 4702
     helper_hugepages: bool = False
+    helper_memory_mb: int = Field(default=128, ge=64, le=65536)
+    helper_cpu: int | None = Field(default=None, ge=0, le=1023)
+    helper_idle: Literal["sleep", "spin"] = "sleep"
     helper_hold_us_max: int = Field(default=100, ge=0, le=10_000)
     helper_worker: Path = Field(default_factory=_default_worker)
     helper_control_socket: Path | None = None
@@ -50,6 +56,13 @@ class HelperSettings(PostmanSettings):
     helper_start_timeout_s: float = Field(default=30.0, gt=0, le=600)  # huge pages are cleared at the start
     helper_drain_timeout_s: float = Field(default=30.0, ge=0, le=3600)
     helper_heartbeat_s: float = Field(default=0.2, ge=0.1, le=1.0)
+
+    @field_validator("helper_data_address")
+    @classmethod
+    def _has_prefix(cls, value: IPv4Interface) -> IPv4Interface:
+        if not 8 <= value.network.prefixlen <= 30 or value.ip in (value.network[0], value.network[-1]):
+            raise ValueError("must be the address of a host with a prefix length of 8 to 30, such as 198.18.0.10/24")
+        return value
 
     def worker_dir(self) -> Path:
         """Where this helper's files are."""

@@ -58,7 +58,7 @@ class Supervisor:
                 event = await self._inputs.get()
                 was = self._life.state
                 action = self._life.on(event, time.monotonic())
-                log.info("life cycle", was=was, event=event, state=self._life.state)
+                log.info("life cycle", was=was, on=event, state=self._life.state)
         finally:
             await self._finish()
 

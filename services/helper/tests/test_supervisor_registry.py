@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole supervisor as a process, with the real registry, NATS and Postgres, and a worker that moves no packets."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nats
+import pytest
+
+from postman_contracts import subjects
+from postman_contracts.tokens import trunk_keys
+
+REGISTRATION = {"data_address": "198.18.0.10", "client_port": 4701, "trunk_port": 4702, "workers": 1, "version": "0"}
+
+
+class Helper:
+    """One supervisor process and its entry at the registry."""
+
+    def __init__(self, control_plane: Any, fake_worker: Any, wait_until: Callable[..., Any], log: Path) -> None:
+        self.name = f"h-{secrets.token_hex(4)}"
+        self.control_plane, self.worker, self.wait_until = control_plane, fake_worker, wait_until
+        self.log = log
+        environment = control_plane.environment() | {
+            "POSTMAN_STATE_DIR": str(fake_worker.dir),
+            "POSTMAN_HELPER_NAME": self.name,
+            "POSTMAN_HELPER_WORKER": str(fake_worker.binary),
+            "POSTMAN_HELPER_DEVICE": "net_null0",
+            "POSTMAN_HELPER_DATA_ADDRESS": "198.18.0.10/24",
+            "POSTMAN_HELPER_HEARTBEAT_S": "0.1",
+        }
+        with log.open("wb") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "postman_helper"], env=os.environ | environment, stderr=out, cwd=fake_worker.dir
+            )
+
+    def stop(self) -> None:
+        """Whatever state the test left it in."""
+        self.process.kill()
+        self.process.wait()
+
+    def entry(self) -> dict[str, Any]:
+        """What the registry says of it, {} if nothing."""
+        with self.control_plane.client() as client:
+            items = client.get("/v1/helpers", params={"limit": 500}).json()["items"]
+        return next((item for item in items if item["name"] == self.name), {})
+
+    def starts(self) -> list[dict[str, Any]]:
+        """The starts of its workers."""
+        return self.worker.events("start")
+
+    def wait_serving(self, incarnation: int | None = None) -> dict[str, Any]:
+        """Until the registry has heard of the newest worker (of this incarnation); returns that worker's start."""
+
+        def serving() -> dict[str, Any] | None:
+            entry, starts = self.entry(), self.starts()
+            if not starts or entry.get("state") != "up" or not entry["stats"]:
+                return None
+            wanted = incarnation or int(starts[-1]["config"]["incarnation"])
+            return starts[-1] if entry["incarnation"] == wanted else None
+
+        return self.wait_until(serving, what=f"service (incarnation {incarnation or 'of the last start'})")
+
+    def wait_exit(self) -> int:
+        """Its exit code; the test fails if it goes on."""
+        self.wait_until(lambda: self.process.poll() is not None, what="the supervisor's end")
+        return self.process.returncode
+
+
+@pytest.fixture
+def helper(control_plane: Any, fake_worker: Any, wait_until: Callable[..., Any], tmp_path: Path) -> Iterator[Helper]:
+    started = Helper(control_plane, fake_worker, wait_until, tmp_path / "supervisor.log")
+    try:
+        yield started
+    finally:
+        started.stop()
+        sys.stderr.write(started.log.read_text())
+
+
+def register_server(client: Any, udp_port: int) -> dict[str, Any]:
+    body = {
+        "service": "echo",
+        "host": "echo.example",
+        "tcp_port": udp_port,
+        "data_address": "198.18.0.20",
+        "udp_port": udp_port,
+        "shards": 2,
+    }
+    return client.post("/v1/servers", json=body).raise_for_status().json()
+
+
+async def next_heartbeat(url: str, helper_id: int, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    client = await nats.connect(url)
+    try:
+        subscription = await client.subscribe(subjects.helper_heartbeat(helper_id))
+        while True:
+            heartbeat = json.loads((await subscription.next_msg(timeout=10.0)).data)
+            if wanted(heartbeat):
+                return heartbeat
+    finally:
+        await client.close()
+
+
+def test_a_worker_is_started_with_the_identity_that_the_registry_gave(helper: Helper) -> None:
+    start = helper.wait_serving(1)
+    assert start["mode"] == "0o600"
+    assert start["config"]["helper_id"] == str(helper.entry()["helper_id"])
+    assert start["config"]["data_address"] == "198.18.0.10/24"
+    assert len(bytes.fromhex(start["config"]["cid_key"])) == 16
+
+
+def test_heartbeats_carry_the_workers_stats(helper: Helper, control_plane: Any) -> None:
+    helper.wait_serving(1)
+    helper_id = helper.entry()["helper_id"]
+    heartbeat = asyncio.run(next_heartbeat(control_plane.nats_url, helper_id, lambda beat: bool(beat["stats"])))
+    assert (heartbeat["v"], heartbeat["incarnation"], heartbeat["state"]) == (1, 1, "up")
+    assert heartbeat["stats"]["drops.malformed"] == 7
+
+
+def test_the_server_table_follows_the_registry(helper: Helper, control_plane: Any) -> None:
+    helper.wait_serving(1)
+    with control_plane.client("agent") as client:
+        grant = register_server(client, 7001)
+        helper.wait_until(lambda: len(sets_of(helper, grant)) == 2, what="server set of both shards")
+        keys = trunk_keys(base64.b64decode(grant["trunk_secret"]), helper.entry()["helper_id"], 1)
+        hexes = [keys.to_server.hex(), keys.to_helper.hex()]
+        assert [words[2:] for words in sets_of(helper, grant)] == [
+            ["0", "198.18.0.20", "7001", *hexes],
+            ["1", "198.18.0.20", "7002", *hexes],
+        ]
+        client.delete(f"/v1/servers/{grant['server_id']}", params={"incarnation": grant["incarnation"]})
+    removal = ["remove", str(grant["server_id"])]
+    helper.wait_until(lambda: removal in [event["words"] for event in helper.worker.events("server")], what="removal")
+
+
+def sets_of(helper: Helper, grant: dict[str, Any]) -> list[list[str]]:
+    words = [event["words"] for event in helper.worker.events("server")]
+    return [w for w in words if w[0] == "set" and w[1] == str(grant["server_id"])]
+
+
+def test_a_crashed_worker_comes_back_as_the_next_incarnation(helper: Helper, control_plane: Any) -> None:
+    with control_plane.client("agent") as client:
+        grant = register_server(client, 7101)
+        os.kill(helper.wait_serving(1)["pid"], signal.SIGKILL)
+        helper.wait_serving(2)
+        helper.wait_until(
+            lambda: len(sets_of(helper, grant)) == 4, what="the servers' table, for the second worker too"
+        )
+        first, second = sets_of(helper, grant)[0], sets_of(helper, grant)[2]
+        assert first[-2:] != second[-2:], "each incarnation has its own trunk keys"
+        client.delete(f"/v1/servers/{grant['server_id']}", params={"incarnation": grant["incarnation"]})
+
+
+def test_a_worker_that_does_not_start_is_tried_again(helper: Helper, fake_worker: Any) -> None:
+    helper.wait_serving(1)
+    fake_worker.tell("start", "exit")
+    os.kill(helper.starts()[0]["pid"], signal.SIGKILL)
+    helper.wait_until(lambda: len(helper.starts()) >= 3, what="two more starts")
+    fake_worker.untell("start")
+    helper.wait_serving()
+    assert helper.entry()["incarnation"] == len(helper.starts()), "each start has an identity of its own"
+    assert "EAL: no such device" in helper.log.read_text()
+
+
+def test_a_stale_incarnation_gets_a_new_identity_and_a_new_worker(helper: Helper, control_plane: Any) -> None:
+    first = helper.wait_serving(1)
+    with control_plane.client("agent") as client:
+        thief = client.post("/v1/helpers", json={"name": helper.name, **REGISTRATION}).raise_for_status().json()
+    assert thief["incarnation"] == 2
+    helper.wait_serving(3)
+    assert [event["pid"] for event in helper.worker.events("sigterm")] == [first["pid"]]
+    assert len(helper.starts()) == 2
+
+
+def test_sigterm_drains_gives_the_lease_back_and_exits_with_0(helper: Helper) -> None:
+    pid = helper.wait_serving(1)["pid"]
+    helper.worker.tell("busy")
+    helper.process.send_signal(signal.SIGTERM)
+    helper.wait_until(lambda: helper.entry()["state"] == "draining", what="state draining")
+    helper.wait_until(lambda: helper.worker.events("drain"), what="drain on")
+    assert helper.process.poll() is None, "data still flows"
+    helper.worker.untell("busy")
+    assert helper.wait_exit() == 0
+    assert helper.entry()["state"] == "gone"
+    assert [event["pid"] for event in helper.worker.events("sigterm")] == [pid]
+
+
+def test_a_second_sigterm_does_not_wait_for_the_data(helper: Helper) -> None:
+    helper.wait_serving(1)
+    helper.worker.tell("busy")
+    helper.process.send_signal(signal.SIGTERM)
+    helper.wait_until(lambda: helper.worker.events("drain"), what="drain on")
+    helper.process.send_signal(signal.SIGTERM)
+    assert helper.wait_exit() == 0
+    assert helper.entry()["state"] == "gone"
+
+
+def test_an_operators_order_drains(helper: Helper, control_plane: Any) -> None:
+    helper.wait_serving(1)
+    with control_plane.client("operator") as client:
+        client.post(f"/v1/helpers/{helper.entry()['helper_id']}/drain").raise_for_status()
+    assert helper.wait_exit() == 0
+    assert helper.worker.events("drain")[0]["words"] == ["on"]
+    assert helper.entry()["state"] == "gone"
+
+
+def test_an_outage_of_the_registry_does_not_touch_the_worker(helper: Helper, control_plane: Any) -> None:
+    first = helper.wait_serving(1)
+    control_plane.stop_registry()
+    helper.wait_until(lambda: helper.log.read_text().count("lease not renewed") >= 3, what="renewals that fail")
+    control_plane.start()
+    helper.wait_serving(1)
+    assert [start["pid"] for start in helper.starts()] == [first["pid"]]
+    assert not helper.worker.events("sigterm")
+
+
+def test_a_worker_that_crashes_in_an_outage_comes_back_after_it(helper: Helper, control_plane: Any) -> None:
+    first = helper.wait_serving(1)
+    control_plane.stop_registry()
+    os.kill(first["pid"], signal.SIGKILL)
+    helper.wait_until(lambda: "not registered" in helper.log.read_text(), what="a registration that fails")
+    control_plane.start()
+    helper.wait_serving(2)
+
+
+def test_without_nats_the_lease_is_kept(helper: Helper, control_plane: Any) -> None:
+    helper.wait_serving(1)
+    control_plane.nats.stop()
+    try:
+        expires = helper.entry()["lease_expires_at"]
+        helper.wait_until(lambda: helper.entry()["lease_expires_at"] > expires, what="a renewal")
+        assert len(helper.starts()) == 1
+    finally:
+        control_plane.nats.start()
+    helper_id = helper.entry()["helper_id"]
+    asyncio.run(next_heartbeat(control_plane.nats_url, helper_id, lambda beat: True))
+
+
+@pytest.mark.slow
+def test_a_silent_worker_gets_no_heartbeats_and_is_replaced(helper: Helper) -> None:
+    first = helper.wait_serving(1)
+    helper.worker.tell("mute")
+    helper.wait_until(lambda: helper.entry()["state"] == "down", what="state down")
+    helper.wait_until(lambda: "is killed" in helper.log.read_text(), what="the end of the silent worker")
+    helper.worker.untell("mute")
+    helper.wait_until(lambda: len(helper.starts()) >= 2, what="its successor")
+    assert helper.wait_serving()["pid"] != first["pid"]
