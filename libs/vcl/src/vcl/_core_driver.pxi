@@ -4,8 +4,8 @@
 _HINTS = {"down": VCL_HINT_DOWN, "drain": VCL_HINT_DRAIN, "up": VCL_HINT_UP}
 _NOTICES = {
     VCL_EV_TOKEN_WANTED: "token_wanted",
-    VCL_EV_PATH_SUSPECT: "suspect",
-    VCL_EV_PATH_MOVED: "moved",
+    VCL_EV_PATH_SUSPECT: "path_suspect",
+    VCL_EV_PATH_MOVED: "path_moved",
     VCL_EV_PATHS_WANTED: "paths_wanted",
 }
 _STATES = ("down", "active", "resuming", "stalled", "dead")  # enum vcl_path_state
@@ -115,11 +115,11 @@ cdef class _Driver:
 cdef dict _notice_of(const vcl_notice *n):
     return {
         "seq": n.seq,
-        "kind": _NOTICES.get(n.type, str(n.type)),
+        "type": _NOTICES.get(n.type, str(n.type)),
         "session_id": n.session_id,
         "server_id": n.server_id,
-        "from_helper": n.from_helper_id,
-        "to_helper": n.helper_id,
+        "from_helper_id": n.from_helper_id,
+        "to_helper_id": n.helper_id,
         "epoch": n.epoch,
         "connections": n.nb_conns,
         "at_us": n.at_us,

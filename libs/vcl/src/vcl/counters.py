@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 __all__ = ["PathEvent", "events", "stats"]
@@ -15,18 +15,22 @@ class PathEvent:
     """Something that happened to a session of this process. Times are those of time.monotonic(), in microseconds."""
 
     seq: int
-    kind: Literal["suspect", "moved", "token_wanted", "paths_wanted"]
+    type: Literal["path_suspect", "path_moved", "token_wanted", "paths_wanted"]
     session_id: int
     server_id: int
-    from_helper: int
+    from_helper_id: int
     """0 is the direct path."""
-    to_helper: int
+    to_helper_id: int
     epoch: int
     connections: int
     """How many the session had."""
     at_us: int
     silent_since_us: int
-    """suspect, moved: when the oldest unacknowledged frame was sent on the old path."""
+    """path_suspect, path_moved: when the oldest unacknowledged frame was sent on the old path."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
 
 
 def events(after: int = 0) -> list[PathEvent]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vcl.agent_lease import ServerLease
 
 SERVICE_NAME_MAX = 63
-ANY = "0.0.0.0"  # noqa: S104: what a listener on all addresses is called
+ANY = "0.0.0.0"  # noqa: S104 (what a listener on all addresses is called)
 
 
 class Endpoint:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vcl.agent_types import Resolution
 
-__all__ = ["DIRECT", "PATHS_MAX", "Path", "Peer", "path_mode", "peer_of"]
+__all__ = ["DIRECT", "PATHS_MAX", "Path", "PathInfo", "Peer", "path_mode", "peer_of"]
 
 DIRECT = 0
 """The helper id of the direct path."""
@@ -30,6 +30,21 @@ class Path:
     helper_id: int
     address: str
     port: int
+
+
+@dataclass(frozen=True, slots=True)
+class PathInfo:
+    """By which way a connection's bytes go now. The second half is known on clients only."""
+
+    helper_id: int
+    """0 = direct."""
+    srtt_us: int
+    resent_bytes: int
+    session_id: int = 0
+    epoch: int = 0
+    state: str = ""
+    """down, active, resuming, stalled or dead."""
+    moves: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,9 +117,9 @@ class Sessions:
             for notice in self.driver.notices(seen):
                 seen = notice["seq"]
                 try:
-                    self._react(notice["kind"], notice["server_id"])
+                    self._react(notice["type"], notice["server_id"])
                 except OSError as error:
-                    log.debug("%s of server %d: %s", notice["kind"], notice["server_id"], error)
+                    log.debug("%s of server %d: %s", notice["type"], notice["server_id"], error)
 
     def _react(self, kind: str, server_id: int) -> None:
         with self._lock:

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from vcl.paths import PathInfo
     from vcl.stream import Stream
 
 __all__ = ["Socket"]
@@ -194,9 +195,9 @@ class Socket:
         """For select, poll, epoll and asyncio; -1 when closed. On VCL it only shows readiness: never read from it."""
         return self._impl.fileno()
 
-    def path(self) -> dict[str, Any]:
-        """By which way the bytes go: helper_id (0 = direct), epoch, srtt_us, moves, ...; empty over plain TCP."""
-        return {} if isinstance(self._impl, socket.socket) else self._impl.path()
+    def path(self) -> PathInfo | None:
+        """By which way the bytes go: helper_id (0 = direct), epoch, srtt_us, moves, ...; None over plain TCP."""
+        return None if isinstance(self._impl, socket.socket) else self._impl.path()
 
     # --- life -----------------------------------------------------------------------------------------
 

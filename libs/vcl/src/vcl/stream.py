@@ -7,11 +7,13 @@ import errno
 import socket
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vcl._core import Conn
 from vcl.errors import error_of, unsupported
 from vcl.options import Options
+from vcl.paths import PathInfo
 
 if TYPE_CHECKING:
     from vcl._core import Session
@@ -90,7 +92,7 @@ class Stream(Conn):
 
     def _own_address(self) -> str:
         if self._route is None:
-            return "::" if self._family == socket.AF_INET6 else "0.0.0.0"  # noqa: S104: as an unbound socket
+            return "::" if self._family == socket.AF_INET6 else "0.0.0.0"  # noqa: S104 (as an unbound socket)
         with socket.socket(self._family, socket.SOCK_DGRAM) as probe:
             probe.connect(self._route)  # sends nothing: asks the kernel for the route
             return probe.getsockname()[0]
@@ -171,14 +173,14 @@ class Stream(Conn):
 
     # --- path -----------------------------------------------------------------------------------------
 
-    def path(self) -> dict[str, Any]:
-        """By which way the bytes go now: helper_id (0 = direct), srtt_us, and on a client epoch, state, moves."""
+    def path(self) -> PathInfo:
+        """By which way the bytes go now."""
         info = self.conn_info()
-        found = {"helper_id": info["helper_id"], "srtt_us": info["srtt_us"], "resent_bytes": info["resent_bytes"]}
-        if self._session is not None:
-            session = self._session.info()
-            found.update({key: session[key] for key in ("session_id", "epoch", "state", "moves")})
-        return found
+        found = PathInfo(helper_id=info["helper_id"], srtt_us=info["srtt_us"], resent_bytes=info["resent_bytes"])
+        if self._session is None:
+            return found
+        session = self._session.info()
+        return replace(found, **{key: session[key] for key in ("session_id", "epoch", "state", "moves")})
 
     # --- life -----------------------------------------------------------------------------------------
 
