@@ -86,8 +86,9 @@ def _apt_install(step: Step, missing: Sequence[str]) -> None:
             step.run([*apt, "update"], cwd=Path("/"))  # the list may be older than the archive
             step.run([*apt, "install", "--no-install-recommends", *_known(missing)], cwd=Path("/"))
     except CommandFailed as error:
-        repair = f"{' '.join(root)} apt-get update && {' '.join(root)} apt-get install {' '.join(missing)}"
-        raise SetupError("apt could not install the distribution packages", repair.strip(), step.log) from error
+        sudo = "".join(f"{word} " for word in root)
+        repair = f"{sudo}apt-get update && {sudo}apt-get install --no-install-recommends {' '.join(missing)}"
+        raise SetupError("apt could not install the distribution packages", repair, step.log) from error
 
 
 def _known(names: Sequence[str]) -> list[str]:

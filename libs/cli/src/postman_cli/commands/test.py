@@ -74,10 +74,18 @@ def _chosen(only: Sequence[str], keyword: str, sim_seed: int | None) -> list[Ste
 def _run(steps: Sequence[Step], choice: Choice, console: Console) -> list[Result]:
     before, run_id, began_s = leftovers.snapshot(), secrets.token_hex(8), time.monotonic()
 
+    running: list[str] = []
+    status = console.status("")  # shown on terminals only
+
     def started(step: Step) -> None:
+        running.append(step.name)
+        status.update(f"running: {', '.join(running)}")
         console.print(f"[dim]start  {step.name:<12} {step.about}[/]", highlight=False)
 
     def ended(result: Result) -> None:
+        if result.step.name in running:
+            running.remove(result.step.name)
+            status.update(f"running: {', '.join(running)}")
         report.finished(console, result, TEST_LOGS / f"{result.step.name}.log")
 
     # Unix socket paths have at most 107 characters, so the folder is not inside the checkout
@@ -85,7 +93,8 @@ def _run(steps: Sequence[Step], choice: Choice, console: Console) -> list[Result
         env = tool_env() | {leftovers.RUN_VARIABLE: run_id, "TMPDIR": scratch}
         schedule = Schedule(steps, choice, os.cpu_count() or 1, TEST_LOGS, env)
         try:
-            results = schedule.run(started, ended)
+            with status:
+                results = schedule.run(started, ended)
         except KeyboardInterrupt:
             leftovers.check(before, run_id)
             raise
