@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "input.h"
+#include "fuzz_input.h"
 #include "relay.h"
 #include "require.h"
 
