@@ -62,7 +62,7 @@ class HelperRegistration(Request):
     client_port: Port = 4701
     trunk_port: Port = 4702
     workers: int = Field(ge=1, le=256)
-    version: str = Field(min_length=1, max_length=64)
+    version: str = Field(min_length=1, max_length=64, pattern=r"^[!-~]+$")
 
 
 class TrunkServer(Answer):

@@ -24,6 +24,7 @@ from postman_kit.db import DatabaseUnavailable
 BODY_BYTES_MAX: Final = 64 * 1024
 RETRY_AFTER_S: Final = 1
 _FIELD_ERRORS_MAX: Final = 20
+_FIELD_TEXT_MAX: Final = 200
 
 _log = structlog.get_logger(__name__)
 
@@ -71,8 +72,8 @@ def _answer(error: ProblemError) -> ProblemResponse:
 def _from_validation(error: RequestValidationError) -> ProblemError:
     fields = []
     for item in error.errors()[:_FIELD_ERRORS_MAX]:
-        place = [str(part) for part in item["loc"] if part != "body"]
-        fields.append(FieldError(field=".".join(place) or "body", message=str(item["msg"])))
+        place = ".".join(str(part) for part in item["loc"] if part != "body") or "body"
+        fields.append(FieldError(field=_plain(place), message=_plain(str(item["msg"]))))
     names = ", ".join(dict.fromkeys(field.field for field in fields))
     return ProblemError(
         ProblemType.INVALID_REQUEST,
@@ -81,6 +82,11 @@ def _from_validation(error: RequestValidationError) -> ProblemError:
         f"Correct and send again: {names}. The member 'errors' says what is wrong with each.",
         errors=fields,
     )
+
+
+def _plain(text: str) -> str:
+    """Names of fields come from the caller: cut, and without halves of surrogate pairs, which UTF-8 cannot write."""
+    return text[:_FIELD_TEXT_MAX].encode("utf-8", "backslashreplace").decode()
 
 
 _KIND_OF_STATUS: Final = {

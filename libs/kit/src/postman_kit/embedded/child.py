@@ -37,6 +37,8 @@ class StateDirectory:
 
     def acquire(self) -> None:
         """Make and lock it. The kernel frees the lock when we die, however we die: it is never stale."""
+        if self._lock is not None:
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -175,8 +177,11 @@ def is_alive(pid: int) -> bool:
     return state not in "ZX"
 
 
-def choose_port(port: int, name: str, host: str = HOST) -> int:
-    """The port itself if it is free, a free one for 0."""
+def choose_port(port: int, name: str, host: str = HOST, *, before: int = 0) -> int:
+    """The port itself if it is free; for 0 the one it had before if that is free, else any free one."""
+    if port == 0 and before != 0:
+        with contextlib.suppress(EmbeddedError):
+            return choose_port(before, name, host)
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -38,7 +38,7 @@ class EmbeddedNats:
     """One NATS server with JetStream. `start` and `stop` block; call them from the main thread."""
 
     def __init__(self, directory: Path, *, host: str = HOST, port: int = 0) -> None:
-        """It listens on `host`, an address of this machine. Port 0 takes a free one at each start."""
+        """It listens on `host`, an address of this machine. Port 0 takes a free one, and the same later."""
         self._host = host
         self._state = StateDirectory(directory)
         self._config = self._state.path / "server.conf"
@@ -85,7 +85,7 @@ class EmbeddedNats:
 
     def _start_server(self) -> None:
         for attempt in range(_PORT_TRIES):
-            self._port = choose_port(self._wanted_port, "nats-server", self._host)
+            self._port = choose_port(self._wanted_port, "nats-server", self._host, before=self._port)
             self._write_config()
             self._child.start([str(_program()), "-c", str(self._config)])
             try:

@@ -41,7 +41,7 @@ class EmbeddedPostgres:
     """One Postgres server with one database. `start` and `stop` block; call them from the main thread."""
 
     def __init__(self, directory: Path, *, port: int = 0, durable: bool = True) -> None:
-        """Port 0 takes a free one at each start. `durable=False` is for tests: faster, and lost with the machine."""
+        """Port 0 takes a free one, and the same later. `durable=False` is for tests: lost if the machine stops."""
         self._state = StateDirectory(directory)
         self._data = self._state.path / "data"
         self._wanted_port = port
@@ -181,7 +181,7 @@ class EmbeddedPostgres:
 
     def _start_server(self) -> None:
         for attempt in range(_PORT_TRIES):
-            self._port = choose_port(self._wanted_port, "postgres")
+            self._port = choose_port(self._wanted_port, "postgres", before=self._port)
             command = [str(_program("postgres")), "-D", str(self._data), *self._options(), "-p", str(self._port)]
             self._child.start(command, identity=self._identity)
             try:
