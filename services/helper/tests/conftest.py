@@ -18,7 +18,7 @@ class FakeWorker:
 
     def __init__(self, folder: Path) -> None:
         self.dir = folder
-        self.binary = folder / "postman-worker"
+        self.binary = folder / "postman-helper-worker"
         self.binary.write_text(
             f"#!/bin/sh\nexport FAKE_WORKER_DIR='{folder}'\nexec '{sys.executable}' '{_SCRIPT}' \"$@\"\n"
         )

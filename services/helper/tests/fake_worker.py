@@ -72,6 +72,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, on_sigterm)
     if start == "never":
         time.sleep(600)
+    Path(config["control_socket"]).unlink(missing_ok=True)
     with Server(config["control_socket"], Session) as server:
         sys.stdout.write("EAL: some line that is not JSON\n" + json.dumps({"event": "ready"}) + "\n")
         sys.stdout.flush()

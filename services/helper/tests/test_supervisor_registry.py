@@ -31,18 +31,32 @@ class Helper:
         self.name = f"h-{secrets.token_hex(4)}"
         self.control_plane, self.worker, self.wait_until = control_plane, fake_worker, wait_until
         self.log = log
-        environment = control_plane.environment() | {
-            "POSTMAN_STATE_DIR": str(fake_worker.dir),
-            "POSTMAN_HELPER_NAME": self.name,
-            "POSTMAN_HELPER_WORKER": str(fake_worker.binary),
-            "POSTMAN_HELPER_DEVICE": "net_null0",
-            "POSTMAN_HELPER_DATA_ADDRESS": "198.18.0.10/24",
-            "POSTMAN_HELPER_HEARTBEAT_S": "0.1",
-        }
+        self.environment = (
+            os.environ
+            | control_plane.environment()
+            | {
+                "POSTMAN_STATE_DIR": str(fake_worker.dir),
+                "POSTMAN_HELPER_NAME": self.name,
+                "POSTMAN_HELPER_WORKER": str(fake_worker.binary),
+                "POSTMAN_HELPER_DEVICE": "net_null0",
+                "POSTMAN_HELPER_DATA_ADDRESS": "198.18.0.10/24",
+                "POSTMAN_HELPER_HEARTBEAT_S": "0.1",
+            }
+        )
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "postman_helper"], env=os.environ | environment, stderr=out, cwd=fake_worker.dir
+                [sys.executable, "-m", "postman_helper"], env=self.environment, stderr=out, cwd=fake_worker.dir
             )
+
+    def run_second(self) -> subprocess.CompletedProcess[str]:
+        """Another supervisor with the same settings."""
+        return subprocess.run(
+            [sys.executable, "-m", "postman_helper"],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
 
     def stop(self) -> None:
         """Whatever state the test left it in."""
@@ -255,3 +269,26 @@ def test_a_silent_worker_gets_no_heartbeats_and_is_replaced(helper: Helper) -> N
     helper.worker.untell("mute")
     helper.wait_until(lambda: len(helper.starts()) >= 2, what="its successor")
     assert helper.wait_serving()["pid"] != first["pid"]
+
+
+def test_a_second_supervisor_of_the_same_helper_is_told_so(helper: Helper) -> None:
+    helper.wait_serving(1)
+    second = helper.run_second()
+    assert second.returncode == 2
+    assert f"in use by process {helper.process.pid}" in second.stderr
+    assert helper.entry()["incarnation"] == 1
+
+
+def test_a_server_that_the_worker_refuses_is_tried_again_with_the_next_change(
+    helper: Helper, control_plane: Any
+) -> None:
+    helper.wait_serving(1)
+    helper.worker.tell("refuse")
+    with control_plane.client("agent") as client:
+        first = register_server(client, 7201)
+        helper.wait_until(lambda: "no space" in helper.log.read_text(), what="the refusal")
+        helper.worker.untell("refuse")
+        second = register_server(client, 7301)
+        helper.wait_until(lambda: len(sets_of(helper, second)) == 2 == len(sets_of(helper, first)), what="both servers")
+        for grant in (first, second):
+            client.delete(f"/v1/servers/{grant['server_id']}", params={"incarnation": grant["incarnation"]})

@@ -35,7 +35,7 @@ def run(fake_worker: Any, **changes: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"POSTMAN_HELPER_WORKER": "/nonexistent/postman-worker"}, "Build it with ./postman build"),
+        ({"POSTMAN_HELPER_WORKER": "/nonexistent/postman-helper-worker"}, "Build it with ./postman build"),
         ({"POSTMAN_HELPER_DEVICE": ""}, "POSTMAN_HELPER_DEVICE"),
         ({"POSTMAN_HELPER_DEVICE": "net_pcap0,iface=nosuchdev0"}, "no network interface 'nosuchdev0'"),
         ({"POSTMAN_HELPER_DATA_ADDRESS": "198.18.0.10"}, "prefix length of 8 to 30"),

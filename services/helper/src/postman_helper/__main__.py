@@ -19,6 +19,7 @@ from postman_helper.settings import HelperSettings
 from postman_helper.supervisor import Supervisor
 from postman_kit import telemetry
 from postman_kit.bus import Bus
+from postman_kit.embedded.child import EmbeddedError, StateDirectory
 from postman_kit.settings import CONFIG_VARIABLE, SettingsError
 
 EXIT_SETTINGS = 2
@@ -35,8 +36,11 @@ def main() -> int:
     try:
         settings = HelperSettings.load()
         settings.check_host()
-        asyncio.run(_run(settings, settings.client_api_key()))
-    except SettingsError as error:
+        api_key = settings.client_api_key()
+        alone = StateDirectory(settings.worker_dir())
+        alone.acquire()  # until we die: two supervisors of one helper would take its identity from each other for ever
+        asyncio.run(_run(settings, api_key))
+    except (SettingsError, EmbeddedError) as error:
         sys.stderr.write(f"postman_helper: {error}\n")
         return EXIT_SETTINGS
     finally:

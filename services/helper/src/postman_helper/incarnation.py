@@ -23,7 +23,7 @@ from postman_helper.bus import HelperBus
 from postman_helper.control import Control, ControlError, ControlRefused
 from postman_helper.domain import Input, backoff_s
 from postman_helper.lease import IdentityLost, Registry, RegistryError
-from postman_helper.server_table import SetServer, Table, describe, table_after, table_diff, table_of
+from postman_helper.server_table import Table, describe, table_after, table_diff, table_of
 from postman_helper.settings import HelperSettings
 from postman_helper.worker_process import WorkerProcess, WorkerStartError, write_config
 
@@ -77,7 +77,6 @@ class Incarnation:
         """Spawns the worker and gives it its servers. WorkerStartError or ControlError if that fails."""
         config_path = self._settings.worker_dir() / "worker.conf"
         write_config(config_path, worker_config.render(self._settings, self._grant))
-        self._settings.control_socket().unlink(missing_ok=True)
         try:
             self._worker = await WorkerProcess.spawn(self._settings.helper_worker, config_path)
         except OSError as error:
@@ -207,20 +206,17 @@ class Incarnation:
 
     async def _take_servers(self, servers: list[TrunkServer], version: int) -> None:
         self._table_version = None  # until all of it is with the worker: after a failure, all is asked for again
-        refused = 0
         for command in table_diff(self._table, table_of(servers)):
             try:
                 await self._control.apply(command)
             except ControlRefused as error:
-                # Removing what is not there is done already; a server that does not fit must not keep out the others.
-                log.warning("server table", error=str(error), **self._identity())
-                if isinstance(command, SetServer):
-                    refused += 1
-                    continue
+                # One server that this worker cannot reach must not keep out the others. It is tried again with the next
+                # change of the table.
+                log.warning("server table", refused=describe(command), error=str(error), **self._identity())
+                continue
             self._table = table_after(self._table, command)
             log.info("server table", servers=len(self._table), change=describe(command))
-        if refused == 0:
-            self._table_version = version
+        self._table_version = version
 
     async def _drain(self) -> None:
         try:

@@ -16,7 +16,7 @@ from pydantic import Field, field_validator
 from postman_contracts.fields import Name, Port
 from postman_kit.settings import PostmanSettings, SettingsError
 
-WORKER_NAME: Final = "postman-worker"
+WORKER_NAME: Final = "postman-helper-worker"
 _CHECKOUT: Final = Path(__file__).resolve().parents[4]
 _BUILT_WORKER: Final = _CHECKOUT / "build" / "services" / "helper" / "worker" / WORKER_NAME
 _PCI_ADDRESS: Final = re.compile(r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.IGNORECASE)

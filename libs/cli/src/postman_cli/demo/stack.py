@@ -27,7 +27,7 @@ from ..lab.namespaces import LabError
 from ..lab.network import LabNetwork
 from ..lab.topology import DATA_DEVICE, DATA_PREFIX_LEN, Host
 
-WORKER_PROGRAM = "postman-worker"
+WORKER_PROGRAM = "postman-helper-worker"
 _START_S = 60
 _STOP_S = 15
 # What a helper's port must hold: a whole trunk datagram of a 1,500-byte MTU, in a ring of 1,024 frames.
