@@ -59,9 +59,16 @@ void pmw_trunk_keys_derive(struct pmw_trunk_keys *out, const uint8_t trunk_secre
     sodium_memzero(k, sizeof(k));
 }
 
+void pmw_reset_token(uint8_t out[16], const uint8_t reset_key[16], uint64_t cid)
+{
+    uint8_t in[8];
+    put64(in, cid);
+    crypto_shorthash_siphashx24(out, in, sizeof(in), reset_key);
+}
+
 void pmw_control_seal(uint8_t *buf, size_t len, const uint8_t key[16])
 {
-    assert(len >= PMW_CONTROL_HEADER_BYTES + PMW_MAC_BYTES);
+    assert(len >= PMW_MAC_BYTES);
     crypto_shorthash_siphashx24(buf + len - PMW_MAC_BYTES, buf, len - PMW_MAC_BYTES, key);
 }
 

@@ -317,6 +317,9 @@ static void keys_vector(const struct vector *v)
         assert_octets(v, "reset_key", k.reset_key, 16);
         assert_true(k.check_c2s == vector_integer(v, "check_c2s"));
         assert_true(k.check_s2c == vector_integer(v, "check_s2c"));
+        uint8_t reset_token[16];
+        pmw_reset_token(reset_token, k.reset_key, vector_integer(v, "cid"));
+        assert_octets(v, "reset_token", reset_token, 16);
         nb_visited++;
     } else if (strcmp(v->kind, "trunk_keys") == 0) {
         struct pmw_trunk_keys k;

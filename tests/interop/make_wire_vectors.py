@@ -190,6 +190,9 @@ def key_vectors() -> list[Vector]:
         for field, value in wm.session_keys(key, session_id).items():
             assert isinstance(value, int | bytes)
             v.put(field, value)
+        cid, reset_key = pick_int(name, "cid", 8), v.octets("reset_key")
+        v.put("cid", cid)
+        v.put("reset_token", wm.reset_token(reset_key, cid))
         out.append(v)
     for name in ("trunk_a", "trunk_b"):
         v = Vector(name, "trunk_keys")

@@ -126,6 +126,7 @@ def test_token(v: Vector) -> None:
 def test_session_keys(v: Vector) -> None:
     for name, value in wm.session_keys(v.octets("token_key"), v.integer("session_id")).items():
         assert value == (v.integer(name) if isinstance(value, int) else v.octets(name)), name
+    assert wm.reset_token(v.octets("reset_key"), v.integer("cid")) == v.octets("reset_token")
 
 
 @of_kind("trunk_keys")

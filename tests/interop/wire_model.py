@@ -340,6 +340,10 @@ def session_keys(key: bytes, session_id: int) -> Fields:
     }
 
 
+def reset_token(reset_key: bytes, cid: int) -> bytes:
+    return siphash24(reset_key, cid.to_bytes(8, "big"), 16)
+
+
 def trunk_keys(secret: bytes, helper_id: int, incarnation: int) -> Fields:
     k = keyed(secret, b"postman trunk" + helper_id.to_bytes(2, "big") + incarnation.to_bytes(4, "big"), 32)
     return {"to_server": k[:16], "to_helper": k[16:]}

@@ -304,6 +304,8 @@ void pmw_token_mac(uint8_t out[16], const uint8_t k_srv[PMW_KEY_BYTES], const ui
 /* 64 bytes = BLAKE2b-512(token key, "postman session" || session_id 8), split in the order of the struct:
  * mac_c2s 16, mac_s2c 16, check_c2s 8, check_s2c 8 (big-endian), reset_key 16. */
 void pmw_session_keys_derive(struct pmw_session_keys *out, const uint8_t token_key[PMW_KEY_BYTES], uint64_t session_id);
+/* reset_token of OPEN_ACK = SipHash-2-4-128(reset_key, CID 8). */
+void pmw_reset_token(uint8_t out[16], const uint8_t reset_key[16], uint64_t cid);
 void pmw_control_seal(uint8_t *buf, size_t len, const uint8_t key[16]);       /* MAC into the last 16 bytes */
 bool pmw_control_check(const uint8_t *buf, size_t len, const uint8_t key[16]); /* constant time */
 /* trunk key pair = BLAKE2b-256(trunk_secret of the server, "postman trunk" || helper_id 2 || incarnation 4 of the helper):
