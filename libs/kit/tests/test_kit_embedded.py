@@ -101,10 +101,8 @@ def test_it_dies_with_a_killed_owner_and_starts_again(tmp_path: Path, kind: str)
         pid = int(owner.stdout.readline())
         assert is_alive(pid)
         owner.kill()
-    server: Server = (
-        EmbeddedPostgres(tmp_path / "state") if kind == "EmbeddedPostgres" else EmbeddedNats(tmp_path / "state")
-    )
-    with server:  # at once: the old one may still be ending
+    makers: dict[str, Callable[[Path], Server]] = {"EmbeddedPostgres": EmbeddedPostgres, "EmbeddedNats": EmbeddedNats}
+    with makers[kind](tmp_path / "state") as server:  # at once: the old one may still be ending
         assert server.pid != pid
         assert not is_alive(pid)
 
