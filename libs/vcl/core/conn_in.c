@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One connection, inward: DATA, ACK and RESET. Nothing is looked at before the frame's check holds (W7), and nothing
+ * is changed by a frame that acknowledges what was never sent.
+ */
+#include "state.h"
+
+#include <assert.h>
+
+static struct vcl_conn *conn_find(struct vcl_engine *e, uint64_t cid)
+{
+    struct map_node *n = vcl__map_find(&e->conns, cid);
+    return n == NULL ? NULL : container_of(n, struct vcl_conn, by_cid);
+}
+
+struct heard { /* numbers of a frame, in full (W3) */
+    uint64_t seq, ack;
+};
+
+static bool check(const struct vcl_conn *c, const struct pmw_frame *f, const uint8_t *buf, size_t len, struct heard *h)
+{
+    const struct vcl_session *s = c->s;
+    h->seq = pmw_wlsb(c->rcv.nxt, f->seq, 32);
+    h->ack = pmw_wlsb(c->snd.una, f->ack, 32);
+    struct pmw_check_seed seed = {.secret = s->dial != NULL ? s->keys.check_s2c : s->keys.check_c2s,
+                                  .cid = c->cid,
+                                  .seq = h->seq,
+                                  .ack = h->ack,
+                                  .epoch = (uint32_t)pmw_wlsb(s->epoch, f->epoch8, 8)};
+    return pmw_frame_check(buf, len, &seed);
+}
+
+static void writable_again(struct vcl_conn *c)
+{
+    /* Not at the first free byte: a quarter of the buffer makes a wake-up worth it. */
+    if (!c->want_write || vcl__sendbuf_space(&c->snd) < c->snd.bytes_max / 4)
+        return;
+    c->want_write = false;
+    vcl__conn_event(c, VCL_EV_CONN_WRITABLE);
+}
+
+/* Frees what the peer has (C1) and tells the state machine when that includes our FIN. */
+static void advance_una(struct vcl_conn *c, uint64_t ack)
+{
+    uint64_t una = ack < c->snd.end ? ack : c->snd.end;
+    if (una > c->snd.una)
+        vcl__sendbuf_ack(&c->snd, &c->e->mem, una);
+    writable_again(c);
+    vcl__conn_update_linger(c);
+    if (vcl__conn_fin_acked(c))
+        vcl__conn_input(c, CONN_IN_FIN_ACKED, VCL_OK);
+}
+
+static void on_delivered(struct vcl_conn *c, const struct sentmap_ack *r, uint32_t nb_in_flight)
+{
+    struct vcl_session *s = c->s;
+    if (r->rtt_known)
+        vcl__rtt_sample(&s->rtt, c->e->now - r->rtt_sent_at);
+    c->pto_count = 0;
+    c->pto_credit = 0;
+    vcl__cc_on_delivered(&c->cc, r->nb_delivered, nb_in_flight);
+    if (s->dial != NULL)
+        vcl__dial_on_proof(s, r->newest_sent_at);
+}
+
+static void on_ack(struct vcl_conn *c, const struct pmw_frame *f, uint64_t ack)
+{
+    struct sentmap_ack r = {.nb_delivered = 0};
+    uint32_t nb_in_flight = c->sent.nb_in_flight;
+    uint64_t edge = ack + (uint64_t)f->window * PMW_WINDOW_UNIT_BYTES;
+    if (edge > c->snd_edge) /* W8: never shrinks; an older frame says less */
+        c->snd_edge = edge;
+    if (ack > c->snd.una || c->sent.count > 0)
+        vcl__sentmap_ack(&c->sent, ack, &r);
+    for (uint8_t i = 0; i < f->nb_sacks; i++) {
+        uint64_t start = pmw_wlsb(ack, f->sacks[i].start, 32), end = start + f->sacks[i].len;
+        if (start > ack && end <= c->snd_nxt)
+            vcl__sentmap_sack(&c->sent, start, end, &r);
+    }
+    if (r.nb_delivered > 0) {
+        on_delivered(c, &r, nb_in_flight);
+        if (c->sent.count > 0)
+            vcl__sentmap_detect_lost(&c->sent, &r);
+        if (r.nb_lost > 0)
+            vcl__cc_on_lost(&c->cc, r.lost_order, c->sent.next_order);
+    }
+    advance_una(c, ack);
+}
+
+bool vcl__conn_on_peer_state(struct vcl_conn *c, uint64_t peer_rcv_nxt, uint64_t window)
+{
+    if (peer_rcv_nxt > c->snd_nxt)
+        return false;
+    if (!vcl__conn_is_live(c->state))
+        return true;
+    struct sentmap_ack r = {.nb_delivered = 0};
+    if (peer_rcv_nxt + window > c->snd_edge)
+        c->snd_edge = peer_rcv_nxt + window;
+    vcl__sentmap_ack(&c->sent, peer_rcv_nxt, &r); /* not an RTT sample: the frames went by the path that died */
+    if (r.nb_delivered > 0)
+        c->pto_count = 0;
+    advance_una(c, peer_rcv_nxt);
+    return true;
+}
+
+/* C3. */
+static void schedule_ack(struct vcl_conn *c, enum recvbuf_result r)
+{
+    bool at_once = r != RECVBUF_ADVANCED || c->rcv.ranges.count > 0 || vcl__recvbuf_complete(&c->rcv);
+    if (at_once || ++c->nb_unacked_rx >= 2)
+        c->ack_now = true;
+    else
+        vcl__conn_ack_soon(c);
+}
+
+static int on_payload(struct vcl_conn *c, const struct pmw_frame *f, uint64_t seq)
+{
+    struct vcl_engine *e = c->e;
+    bool was_complete = vcl__recvbuf_complete(&c->rcv), fin = (f->flags & PMW_F_FIN) != 0;
+    uint64_t before = c->rcv.nxt;
+    e->stats.data_frames_in++;
+    enum recvbuf_result r = vcl__recvbuf_put(&c->rcv, &e->mem, seq, f->payload, f->payload_len, fin,
+                                             &e->stats.duplicate_bytes);
+    if (r == RECVBUF_NO_MEMORY)
+        return vcl__drop(e, VCL_DROP_LIMIT); /* as if it had been lost */
+    if (r == RECVBUF_OUT_OF_ORDER)
+        c->newest_gap_rx = seq > before ? seq : before;
+    schedule_ack(c, r);
+    if (r == RECVBUF_BEYOND)
+        return vcl__drop(e, VCL_DROP_OUT_OF_WINDOW);
+    if (r == RECVBUF_DUPLICATE)
+        return 0;
+    c->last_data_rx = e->now;
+    if (c->s->dial != NULL)
+        vcl__dial_on_activity(c->s);
+    if (c->released && f->payload_len > 0) { /* bytes that nobody will read */
+        vcl__conn_input(c, CONN_IN_ABORT, VCL_ERR_RESET);
+        return 0;
+    }
+    if (r != RECVBUF_ADVANCED)
+        return 0;
+    bool complete = vcl__recvbuf_complete(&c->rcv);
+    c->received_bytes += c->rcv.nxt - before - (complete ? 1 : 0);
+    vcl__conn_event(c, VCL_EV_CONN_READABLE);
+    if (complete && !was_complete)
+        vcl__conn_input(c, CONN_IN_PEER_FIN, VCL_OK);
+    return 0;
+}
+
+/* C7: 100 answers a second. */
+static bool answer_allowed(struct vcl_engine *e)
+{
+    if (e->now - e->answers_since >= 1000000) {
+        e->answers_since = e->now;
+        e->nb_answers = 0;
+    }
+    if (e->nb_answers >= TOMBSTONE_ANSWERS_MAX)
+        return false;
+    e->nb_answers++;
+    return true;
+}
+
+/* A late frame for a closed connection. One that ended in order acknowledges again, for the peer may still wait for
+ * that; one that was reset, or failed here, says so again. */
+static void tombstone_answer(struct vcl_conn *c, bool has_bytes)
+{
+    if ((c->error == VCL_OK && !has_bytes) || !answer_allowed(c->e))
+        return;
+    if (c->error == VCL_OK)
+        c->ack_now = true;
+    else
+        c->want_reset = true;
+    vcl__conn_kick(c);
+}
+
+int vcl__conn_receive(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len)
+{
+    struct pmw_frame f;
+    struct heard h;
+    if (pmw_frame_decode(buf, len, &f) < 0)
+        return vcl__drop(e, VCL_DROP_MALFORMED);
+    struct vcl_conn *c = conn_find(e, f.cid);
+    if (c == NULL)
+        return vcl__drop(e, VCL_DROP_UNKNOWN_CONN);
+    if (!check(c, &f, buf, len, &h))
+        return vcl__drop(e, VCL_DROP_CHECK);
+    if (h.ack > c->snd_nxt)
+        return vcl__drop(e, VCL_DROP_OUT_OF_WINDOW);
+    vcl__session_on_rx(c->s, from);
+    bool has_bytes = f.payload_len > 0 || (f.flags & PMW_F_FIN) != 0;
+    if (c->state == CONN_CLOSED) {
+        tombstone_answer(c, has_bytes);
+        return 0;
+    }
+    int drop = 0;
+    on_ack(c, &f, h.ack);
+    if (has_bytes && c->state != CONN_CLOSED)
+        drop = on_payload(c, &f, h.seq);
+    else if (has_bytes)
+        tombstone_answer(c, true); /* the acknowledgement in it was the last thing missing */
+    vcl__conn_kick(c);
+    return drop;
+}
+
+int vcl__on_reset(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len)
+{
+    struct pmw_reset r;
+    if (pmw_reset_decode(buf, len, &r) < 0)
+        return vcl__drop(e, VCL_DROP_MALFORMED);
+    struct vcl_conn *c = conn_find(e, r.cid);
+    if (c == NULL)
+        return vcl__drop(e, VCL_DROP_UNKNOWN_CONN);
+    if (!pmw_control_check(buf, len, vcl__mac_key_in(c->s)))
+        return vcl__drop(e, VCL_DROP_MAC);
+    vcl__session_on_rx(c->s, from);
+    if (c->aborted) { /* the peer has closed too: enough said */
+        c->peer_knows_reset = true;
+        c->want_reset = false;
+        return 0;
+    }
+    /* Answering tells the sender to stop repeating it; the answer is never answered, so there is no loop. */
+    if (c->state == CONN_CLOSED) {
+        c->want_reset = c->want_reset || answer_allowed(e);
+        vcl__conn_kick(c);
+        return 0;
+    }
+    vcl__conn_input(c, CONN_IN_PEER_RESET, VCL_ERR_RESET);
+    c->want_reset = true;
+    vcl__conn_kick(c);
+    return 0;
+}

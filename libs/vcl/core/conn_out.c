@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One connection, outward: what it would send now, and the next frame of it. Order: RESET, OPEN, what was lost, new
+ * bytes, a bare acknowledgement. Every DATA and ACK carries the whole receiving state, so any frame acknowledges.
+ */
+#include "state.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum { RESET_REASON_ABORTED = 1 };
+
+static bool fin_pending(const struct vcl_conn *c)
+{
+    return c->fin_queued && c->snd_nxt <= c->snd.end;
+}
+
+static uint64_t unsent_bytes(const struct vcl_conn *c)
+{
+    return c->snd_nxt < c->snd.end ? c->snd.end - c->snd_nxt : 0;
+}
+
+static bool window_open(const struct vcl_conn *c)
+{
+    return c->snd_edge > c->snd_nxt || c->window_probe;
+}
+
+/* May the session carry stream bytes of this connection? While a RESUME is unanswered only a few of the oldest lost
+ * frames may go (S7); nothing else is known to be missing. */
+static bool path_open(const struct vcl_conn *c)
+{
+    const struct dial *d = c->s->dial;
+    return d == NULL || (vcl__dial_may_send(c->s) && !c->resume_wait);
+}
+
+static bool path_trial(const struct vcl_conn *c)
+{
+    const struct dial *d = c->s->dial;
+    return d != NULL && d->state == VCL_PATH_RESUMING && d->resume_budget > 0;
+}
+
+static bool lost_ready(const struct vcl_conn *c)
+{
+    if (c->sent.nb_lost == 0)
+        return false;
+    if (!path_open(c))
+        return path_trial(c);
+    return c->sent.nb_in_flight < c->cc.frames || c->pto_credit > 0;
+}
+
+static bool fresh_ready(const struct vcl_conn *c)
+{
+    if (c->sent.nb_lost > 0 || c->sent.nb_in_flight >= c->cc.frames || c->sent.count >= SENTMAP_FRAMES_MAX)
+        return false;
+    if (!path_open(c))
+        return false;
+    return unsent_bytes(c) > 0 ? window_open(c) : fin_pending(c);
+}
+
+/* Control of a closed or closing connection needs a path, not a resumed one. */
+static bool path_usable(const struct vcl_conn *c)
+{
+    const struct dial *d = c->s->dial;
+    return d == NULL || (d->state != VCL_PATH_DOWN && d->state != VCL_PATH_DEAD);
+}
+
+bool vcl__conn_has_output(const struct vcl_conn *c)
+{
+    if (vcl__conn_is_opening(c->state))
+        return c->want_open && vcl__dial_may_open(c->s);
+    if (c->want_reset || c->ack_now)
+        return path_usable(c);
+    return vcl__conn_is_live(c->state) && (lost_ready(c) || fresh_ready(c));
+}
+
+/* C6: bytes wait, the window is shut and nothing is in flight that would bring news: probe it by the clock. */
+static void update_persist(struct vcl_conn *c)
+{
+    bool blocked = vcl__conn_is_live(c->state) && unsent_bytes(c) > 0 && !window_open(c) && c->sent.count == 0;
+    if (!blocked) {
+        c->persist_at = 0;
+    } else if (c->persist_at == 0) {
+        c->persist_at = c->e->now + vcl__session_pto(c->s);
+        vcl__conn_arm(c);
+    }
+}
+
+void vcl__conn_kick(struct vcl_conn *c)
+{
+    update_persist(c);
+    if (list_linked(&c->ready) || !vcl__conn_has_output(c))
+        return;
+    struct exit *x = vcl__route_exit(c->e, &c->s->route);
+    if (x == NULL)
+        return; /* the trunk is gone; a RESUME will bring another */
+    list_push(&x->conns, &c->ready);
+    vcl__exit_wake(c->e, x);
+}
+
+uint32_t vcl__conn_window(const struct vcl_conn *c)
+{
+    uint32_t units = vcl__recvbuf_window(&c->rcv) / PMW_WINDOW_UNIT_BYTES;
+    return (units > UINT16_MAX ? UINT16_MAX : units) * PMW_WINDOW_UNIT_BYTES;
+}
+
+static void put_sack(struct pmw_frame *f, uint64_t start, uint64_t end)
+{
+    while (start < end && f->nb_sacks < PMW_SACK_MAX) {
+        uint64_t len = end - start > UINT16_MAX ? UINT16_MAX : end - start;
+        f->sacks[f->nb_sacks++] = (struct pmw_sack){.start = (uint32_t)start, .len = (uint16_t)len};
+        start += len;
+    }
+}
+
+/* The range that grew last comes first (RFC 2018 section 4), then the lowest ones: they are what the peer must fill. */
+static void put_sacks(const struct vcl_conn *c, struct pmw_frame *f)
+{
+    const struct ranges *r = &c->rcv.ranges;
+    const struct range *newest = NULL;
+    for (uint32_t i = 0; i < r->count && newest == NULL; i++)
+        if (r->list[i].start <= c->newest_gap_rx && c->newest_gap_rx < r->list[i].end)
+            newest = &r->list[i];
+    if (newest != NULL) {
+        uint64_t from = newest->start;
+        if (c->newest_gap_rx - from > UINT16_MAX / 2) /* long: the part around the newest frame */
+            from = c->newest_gap_rx - UINT16_MAX / 2;
+        put_sack(f, from, newest->end - from > UINT16_MAX ? from + UINT16_MAX : newest->end);
+    }
+    for (uint32_t i = 0; i < r->count && f->nb_sacks < PMW_SACK_MAX; i++)
+        if (&r->list[i] != newest || r->list[i].end - r->list[i].start > UINT16_MAX)
+            put_sack(f, r->list[i].start, r->list[i].end);
+    if (f->nb_sacks > 0)
+        f->flags |= PMW_F_SACK;
+}
+
+/* Encodes and seals one DATA or ACK: f holds type, flags, tx; the rest is this connection's state now. */
+static int put_frame(struct vcl_conn *c, struct pmw_frame *f, uint64_t seq, uint32_t payload_len, uint8_t *buf,
+                     size_t cap)
+{
+    uint32_t window = vcl__conn_window(c);
+    f->flags |= PMW_F_CHECK;
+    f->epoch8 = (uint8_t)c->s->epoch;
+    f->cid = c->cid;
+    f->seq = (uint32_t)seq;
+    f->ack = (uint32_t)c->rcv.nxt;
+    f->window = (uint16_t)(window / PMW_WINDOW_UNIT_BYTES);
+    f->payload_len = (uint16_t)payload_len;
+    put_sacks(c, f);
+    size_t head = PMW_FRAME_HEADER_BYTES + (f->nb_sacks > 0 ? 1 + f->nb_sacks * PMW_SACK_RANGE_BYTES : 0);
+    if (head + payload_len + PMW_CHECK_BYTES > cap)
+        return PMW_ERR_SPACE;
+    if (payload_len > 0)
+        vcl__sendbuf_copy(&c->snd, seq, c->e->scratch, payload_len);
+    int len = pmw_frame_encode(buf, cap, f, c->e->scratch);
+    assert(len > 0);
+    struct pmw_check_seed seed = {.secret = c->s->dial != NULL ? c->s->keys.check_c2s : c->s->keys.check_s2c,
+                                  .cid = c->cid,
+                                  .seq = seq,
+                                  .ack = c->rcv.nxt,
+                                  .epoch = c->s->epoch};
+    pmw_frame_seal(buf, (size_t)len, &seed);
+    c->edge_sent = c->rcv.nxt + window;
+    c->ack_now = false;
+    c->nb_unacked_rx = 0;
+    list_del(&c->ack_node);
+    c->e->stats.frames_out++;
+    return len;
+}
+
+static void on_data_sent(struct vcl_conn *c, uint32_t payload_len)
+{
+    c->last_data_tx = c->e->now;
+    c->sent_bytes += payload_len;
+    c->e->stats.data_frames_out++;
+    vcl__conn_arm(c);
+    if (c->s->dial != NULL)
+        vcl__dial_on_activity(c->s);
+}
+
+static int build_lost(struct vcl_conn *c, uint8_t *buf, size_t cap)
+{
+    struct sent *s = vcl__sentmap_next_lost(&c->sent);
+    struct pmw_frame f = {.type = PMW_DATA,
+                          .flags = PMW_F_RESEND | PMW_F_URGENT | (s->fin ? PMW_F_FIN : 0),
+                          .tx = s->tx < UINT8_MAX ? s->tx + 1 : UINT8_MAX};
+    int len = put_frame(c, &f, s->offset, s->len, buf, cap);
+    if (len < 0)
+        return len;
+    if (!path_open(c))
+        c->s->dial->resume_budget--;
+    else if (c->sent.nb_in_flight >= c->cc.frames)
+        c->pto_credit--;
+    vcl__sentmap_sent_again(&c->sent, s, c->e->now);
+    c->e->stats.frames_resent++;
+    c->resent_bytes += s->len;
+    on_data_sent(c, s->len);
+    return len;
+}
+
+static int build_fresh(struct vcl_conn *c, uint8_t *buf, size_t cap)
+{
+    uint64_t unsent = unsent_bytes(c), n = unsent;
+    uint64_t window = c->snd_edge > c->snd_nxt ? c->snd_edge - c->snd_nxt : 0;
+    if (n > c->e->payload_max)
+        n = c->e->payload_max;
+    if (n > window)
+        n = window > 0 ? window : 1; /* C6: a window probe is one byte beyond the edge */
+    if (!vcl__sentmap_reserve(&c->sent, &c->e->mem))
+        return 0;
+    bool fin = c->fin_queued && n == unsent;
+    struct pmw_frame f = {.type = PMW_DATA, .flags = fin ? PMW_F_FIN : 0};
+    if (unsent > 0 && window == 0)
+        f.flags |= PMW_F_URGENT;
+    int len = put_frame(c, &f, c->snd_nxt, (uint32_t)n, buf, cap);
+    if (len < 0)
+        return len;
+    vcl__sentmap_push(&c->sent, c->e->now, c->snd_nxt, (uint32_t)n, fin);
+    c->snd_nxt += n + (fin ? 1 : 0);
+    c->window_probe = false;
+    on_data_sent(c, (uint32_t)n);
+    return len;
+}
+
+static int build_reset(struct vcl_conn *c, uint8_t *buf, size_t cap)
+{
+    struct pmw_reset r = {
+        .cid = c->cid, .offset = c->snd_nxt, .epoch = c->s->epoch, .reason = RESET_REASON_ABORTED};
+    int len = pmw_reset_encode(buf, cap, &r);
+    if (len < 0)
+        return len;
+    pmw_control_seal(buf, (size_t)len, vcl__mac_key_out(c->s));
+    c->want_reset = false;
+    c->e->stats.frames_out++;
+    vcl__conn_arm(c);
+    return len;
+}
+
+int vcl__conn_build(struct vcl_conn *c, uint8_t *buf, size_t cap)
+{
+    if (!vcl__conn_has_output(c))
+        return 0;
+    if (vcl__conn_is_opening(c->state))
+        return vcl__open_build(c, buf, cap);
+    if (c->want_reset)
+        return build_reset(c, buf, cap);
+    if (vcl__conn_is_live(c->state) && lost_ready(c))
+        return build_lost(c, buf, cap);
+    if (vcl__conn_is_live(c->state) && fresh_ready(c)) {
+        int len = build_fresh(c, buf, cap);
+        if (len != 0 || !c->ack_now)
+            return len;
+    }
+    if (!c->ack_now)
+        return 0;
+    struct pmw_frame ack = {.type = PMW_ACK};
+    return put_frame(c, &ack, c->snd_nxt, 0, buf, cap);
+}
+
+/* C3: within max_ack_delay; the delay is the same for all, so the queue is in order of its deadlines. */
+void vcl__conn_ack_soon(struct vcl_conn *c)
+{
+    if (list_linked(&c->ack_node) || c->ack_now)
+        return;
+    c->ack_at = c->e->now + c->e->cfg.max_ack_delay_us;
+    list_push(&c->e->acks, &c->ack_node);
+}

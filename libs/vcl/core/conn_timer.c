@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Timers of one connection:
+ *   OPEN unanswered        open_client.c
+ *   PTO                    oldest unacknowledged frame, doubled each time (C4)
+ *   window probe           the peer's window is shut (C6)
+ *   RESET unanswered       doubled each time until the tombstone ends
+ *   orphan                 released, our side finished, the peer does not finish: hold_us
+ * Delayed acknowledgements and tombstones have queues of their own: their delay is the same for all.
+ */
+#include "state.h"
+
+/* A deadline counts as passed only when it passed before our own stall began (engine.h, lag_us). */
+static bool due(const struct vcl_engine *e, uint64_t at)
+{
+    return at <= e->now && e->now - at >= e->lag_us;
+}
+
+static bool may_retransmit(const struct vcl_conn *c)
+{
+    return c->s->dial == NULL || (vcl__dial_may_send(c->s) && !c->resume_wait);
+}
+
+static uint64_t pto_deadline(const struct vcl_conn *c)
+{
+    const struct sent *oldest = vcl__sentmap_oldest(&c->sent);
+    if (oldest == NULL || !may_retransmit(c))
+        return VCL_NEVER;
+    uint64_t from = oldest->sent_at > c->pto_fired_at ? oldest->sent_at : c->pto_fired_at;
+    return from + vcl__rtt_pto(&c->s->rtt, &c->s->limits, c->pto_count);
+}
+
+static uint64_t persist_deadline(const struct vcl_conn *c)
+{
+    return c->persist_at != 0 && may_retransmit(c) ? c->persist_at : VCL_NEVER;
+}
+
+static uint64_t orphan_deadline(const struct vcl_conn *c)
+{
+    return c->released && c->state == CONN_HALF_CLOSED ? c->dead_at : VCL_NEVER;
+}
+
+static uint64_t reset_deadline(const struct vcl_conn *c)
+{
+    if (!c->aborted || c->peer_knows_reset || c->expired)
+        return VCL_NEVER;
+    uint64_t pto = vcl__session_pto(c->s), at = c->reset_at;
+    for (uint8_t i = 0; i < c->nb_resets_sent && pto < c->e->cfg.tombstone_us; i++)
+        pto *= 2;
+    return at + pto;
+}
+
+static uint64_t next_deadline(const struct vcl_conn *c)
+{
+    if (vcl__conn_is_opening(c->state))
+        return vcl__open_deadline(c);
+    if (c->state == CONN_CLOSED)
+        return reset_deadline(c);
+    uint64_t all[] = {pto_deadline(c), persist_deadline(c), orphan_deadline(c)}, next = VCL_NEVER;
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        if (all[i] < next)
+            next = all[i];
+    return next;
+}
+
+void vcl__conn_arm(struct vcl_conn *c)
+{
+    uint64_t at = next_deadline(c);
+    if (at != VCL_NEVER)
+        vcl__timers_arm(&c->e->timers, &c->timer, at);
+}
+
+static void pto_fired(struct vcl_conn *c)
+{
+    struct vcl_engine *e = c->e;
+    struct vcl_session *s = c->s;
+    struct sent *oldest = vcl__sentmap_oldest(&c->sent);
+    uint64_t first_sent_at = oldest->first_sent_at;
+    e->stats.ptos++;
+    c->pto_fired_at = e->now;
+    if (c->pto_count < UINT8_MAX)
+        c->pto_count++;
+    if (sent_end(oldest) <= c->snd_edge) /* a window probe that meets a shut window says nothing of the network */
+        vcl__cc_on_lost(&c->cc, oldest->order, c->sent.next_order);
+    vcl__sentmap_mark_lost(&c->sent, oldest);
+    c->pto_credit = 1;
+    if (s->dial != NULL) {
+        vcl__dial_on_conn_pto(s, c->pto_count, first_sent_at);
+    } else if (e->now - s->last_rx > e->cfg.hold_us) {
+        vcl__session_end(s, VCL_ERR_TIMEOUT);
+        return;
+    }
+    vcl__conn_kick(c);
+}
+
+static void fire_live(struct vcl_conn *c)
+{
+    struct vcl_engine *e = c->e;
+    if (due(e, orphan_deadline(c))) {
+        vcl__conn_input(c, CONN_IN_ABORT, VCL_ERR_RESET);
+        return;
+    }
+    if (due(e, persist_deadline(c))) {
+        c->persist_at = 0;
+        c->window_probe = true;
+        vcl__conn_kick(c);
+    }
+    if (due(e, pto_deadline(c)))
+        pto_fired(c);
+}
+
+void vcl__conn_on_timer(struct vcl_conn *c)
+{
+    struct vcl_engine *e = c->e;
+    if (vcl__conn_is_opening(c->state)) {
+        vcl__open_on_timer(c);
+    } else if (c->state != CONN_CLOSED) {
+        fire_live(c);
+    } else if (due(e, reset_deadline(c))) {
+        c->reset_at = e->now;
+        c->nb_resets_sent++;
+        c->want_reset = true;
+        vcl__conn_kick(c);
+    }
+    uint64_t at = next_deadline(c);
+    if (at == VCL_NEVER)
+        return;
+    if (at <= e->now) /* not due because of our own stall: it moves by the lag */
+        at += e->lag_us;
+    vcl__timers_arm(&e->timers, &c->timer, at > e->now ? at : e->now + 1);
+}
+
+void vcl__acks_due(struct vcl_engine *e)
+{
+    struct list *n;
+    while ((n = list_first(&e->acks)) != NULL) {
+        struct vcl_conn *c = container_of(n, struct vcl_conn, ack_node);
+        if (c->ack_at > e->now)
+            return;
+        list_del(&c->ack_node);
+        c->ack_now = true;
+        vcl__conn_kick(c);
+    }
+}

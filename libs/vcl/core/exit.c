@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Exits: where datagrams leave. Each exit holds sealed control frames (sent first) and the connections that are ready,
+ * served in turn, one frame each. Exits with something to send are served in turn too.
+ */
+#include "state.h"
+
+#include <assert.h>
+#include <string.h>
+
+void vcl__exit_init(struct exit *x, struct trunk *trunk)
+{
+    *x = (struct exit){.trunk = trunk};
+    list_init(&x->active);
+    list_init(&x->ctl);
+    list_init(&x->conns);
+}
+
+void vcl__exit_wake(struct vcl_engine *e, struct exit *x)
+{
+    if (!list_linked(&x->active))
+        list_push(&e->exits, &x->active);
+}
+
+static struct ctl *first_ctl(const struct exit *x)
+{
+    struct list *n = list_first(&x->ctl);
+    return n == NULL ? NULL : container_of(n, struct ctl, node);
+}
+
+static struct ctl *take_ctl(struct exit *x)
+{
+    struct ctl *f = first_ctl(x);
+    list_del(&f->node);
+    x->nb_ctl--;
+    return f;
+}
+
+struct ctl *vcl__exit_pop_ctl(struct exit *x, size_t len_max)
+{
+    struct ctl *f = first_ctl(x);
+    return f == NULL || f->len > len_max ? NULL : take_ctl(x);
+}
+
+void vcl__exit_clear(struct vcl_engine *e, struct exit *x)
+{
+    while (!list_empty(&x->ctl))
+        mem_free(&e->mem, take_ctl(x));
+    while (!list_empty(&x->conns))
+        list_del(x->conns.next);
+    list_del(&x->active);
+}
+
+struct exit *vcl__route_exit(struct vcl_engine *e, const struct route *r)
+{
+    if (r->trunk == NULL)
+        return &e->direct;
+    return r->trunk->generation == r->trunk_generation ? &r->trunk->exit : NULL;
+}
+
+void vcl__ctl_push(struct vcl_engine *e, const struct route *r, const uint8_t *bytes, int len)
+{
+    assert(len > 0 && len <= PMW_FRAME_BYTES_MAX);
+    struct exit *x = vcl__route_exit(e, r);
+    struct ctl *f = x == NULL ? NULL : mem_alloc(&e->mem, sizeof(*f) + (size_t)len);
+    if (f == NULL) {
+        vcl__drop(e, VCL_DROP_LIMIT);
+        return;
+    }
+    f->to = r->addr;
+    f->len = (uint16_t)len;
+    memcpy(f->bytes, bytes, (size_t)len);
+    if (x->nb_ctl == CTL_FRAMES_MAX) {
+        vcl__drop(e, VCL_DROP_LIMIT);
+        mem_free(&e->mem, take_ctl(x));
+    }
+    list_push(&x->ctl, &f->node);
+    x->nb_ctl++;
+    vcl__exit_wake(e, x);
+}
+
+int vcl__exit_next_frame(struct vcl_engine *e, struct exit *x, uint8_t *buf, size_t cap, struct vcl_session **of)
+{
+    struct list *n;
+    while ((n = list_first(&x->conns)) != NULL) {
+        struct vcl_conn *c = container_of(n, struct vcl_conn, ready);
+        int len = 0;
+        if (vcl__route_exit(e, &c->s->route) == x) { /* else its session moved while it waited */
+            len = vcl__conn_build(c, buf, cap);
+            if (len < 0)
+                return len;
+        }
+        list_del(&c->ready);
+        vcl__conn_kick(c); /* more to send, or another exit: to the end of that queue */
+        if (len > 0) {
+            *of = c->s;
+            return len;
+        }
+    }
+    return 0;
+}
+
+static bool direct_send(struct vcl_engine *e, struct vcl_datagram *out)
+{
+    struct ctl *f = vcl__exit_pop_ctl(&e->direct, sizeof(out->bytes));
+    if (f != NULL) {
+        out->to = f->to;
+        out->len = f->len;
+        memcpy(out->bytes, f->bytes, f->len);
+        mem_free(&e->mem, f);
+        return true;
+    }
+    struct vcl_session *s;
+    int len = vcl__exit_next_frame(e, &e->direct, out->bytes, sizeof(out->bytes), &s);
+    assert(len >= 0);
+    if (len == 0)
+        return false;
+    out->to = s->route.addr;
+    out->len = (size_t)len;
+    return true;
+}
+
+int vcl__exit_send(struct vcl_engine *e, struct vcl_datagram *out)
+{
+    struct list *n;
+    while ((n = list_first(&e->exits)) != NULL) {
+        struct exit *x = container_of(n, struct exit, active);
+        bool sent = x->trunk != NULL ? vcl__trunk_fill(e, x->trunk, out) : direct_send(e, out);
+        list_del(&x->active);
+        if (!list_empty(&x->ctl) || !list_empty(&x->conns))
+            list_push(&e->exits, &x->active);
+        if (sent)
+            return 1;
+    }
+    return 0;
+}

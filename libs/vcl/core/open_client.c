@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Opening, client end: OPEN until it is answered (S1, S2), its answers OPEN_ACK and REFUSED, tokens (K4).
+ */
+#include "state.h"
+
+#include <string.h>
+
+enum { PORT_FIRST = 32768, PORT_LAST = 60999 }; /* virtual ports, in Linux's range of ephemeral ones */
+
+static void want_token(struct vcl_session *s)
+{
+    struct dial *d = s->dial;
+    if (d->token_wanted)
+        return;
+    d->token_wanted = true;
+    vcl__session_event(s, &(struct vcl_event){.type = VCL_EV_TOKEN_WANTED, .error = VCL_ERR_TOKEN});
+}
+
+/* The server frees a session that was idle for idle_us, and knows the keys of a renewed token under a fresh session id
+ * only (K3). So a session without connections starts over when its token changed or it was silent for half that time. */
+static bool wants_fresh_id(const struct vcl_session *s)
+{
+    const struct dial *d = s->dial;
+    if (d->state == VCL_PATH_DEAD)
+        return true;
+    if (!d->known || s->nb_open > 0)
+        return false;
+    const struct list *n, *tmp;
+    list_each(n, tmp, &s->conns)
+        if (!container_of(n, struct vcl_conn, in_session)->expired)
+            return false; /* its tombstone still speaks under the present keys */
+    return d->token_renewed || s->e->now - s->last_rx > s->e->cfg.idle_us / 2;
+}
+
+static void start_over(struct vcl_session *s)
+{
+    struct dial *d = s->dial;
+    vcl__session_rekey(s, vcl__random64(s->e), d->token_key);
+    s->epoch = 1;
+    d->known = d->token_renewed = d->suspect_waits = false;
+    d->state = VCL_PATH_DOWN;
+    d->nb_attempts = 0;
+    memset(&d->probe, 0, sizeof(d->probe));
+}
+
+int vcl_session_set_token(struct vcl_session *s, const uint8_t token[PMW_TOKEN_BYTES],
+                          const uint8_t token_key[PMW_KEY_BYTES])
+{
+    struct dial *d = s->dial;
+    struct pmw_token t;
+    if (d == NULL || pmw_token_decode(token, &t) < 0)
+        return VCL_ERR_INVALID;
+    memcpy(d->token, token, PMW_TOKEN_BYTES);
+    memcpy(d->token_key, token_key, PMW_KEY_BYTES);
+    d->token_ends_s = (uint64_t)t.not_before + t.lifetime_s;
+    d->token_set_at = s->e->now;
+    d->token_used = d->token_wanted = false;
+    if (d->known)
+        d->token_renewed = true;
+    else
+        start_over(s);
+    struct list *n, *tmp;
+    list_each(n, tmp, &s->conns)
+    {
+        struct vcl_conn *c = container_of(n, struct vcl_conn, in_session);
+        if (!vcl__conn_is_opening(c->state))
+            continue;
+        c->token_refused = false;
+        c->want_open = true;
+        c->nb_opens_sent = 0;
+        vcl__conn_kick(c);
+    }
+    return VCL_OK;
+}
+
+int vcl_conn_open(struct vcl_session *s, uint64_t now, struct vcl_conn **out)
+{
+    struct vcl_engine *e = s->e;
+    vcl__now(e, now);
+    if (s->dial == NULL || s->freeing || e->closing)
+        return VCL_ERR_INVALID;
+    if (wants_fresh_id(s))
+        start_over(s);
+    struct vcl_conn *c = vcl__conn_new(s);
+    if (c == NULL)
+        return VCL_ERR_NOMEM;
+    if (e->next_port < PORT_FIRST || e->next_port > PORT_LAST)
+        e->next_port = PORT_FIRST;
+    c->port = e->next_port++;
+    c->state = CONN_OPENING;
+    c->open_nonce = vcl__random64(e);
+    c->open_until = e->now + e->cfg.open_timeout_us;
+    c->want_open = true;
+    vcl__map_insert(&e->opens, &c->by_nonce, c->open_nonce);
+    if (vcl__unix_s(e) + TOKEN_RENEW_S >= s->dial->token_ends_s)
+        want_token(s);
+    vcl__conn_arm(c);
+    vcl__conn_kick(c);
+    *out = c;
+    return VCL_OK;
+}
+
+int vcl__open_build(struct vcl_conn *c, uint8_t *buf, size_t cap)
+{
+    const struct vcl_session *s = c->s;
+    struct vcl_engine *e = c->e;
+    struct pmw_open o = {.session_id = s->id,
+                         .open_nonce = c->open_nonce,
+                         .epoch = s->epoch,
+                         .rwnd = e->cfg.rcvbuf_bytes,
+                         .server_id = s->dial->server_id,
+                         .client_port = c->port,
+                         .shard = s->dial->shard};
+    memcpy(o.token, s->dial->token, PMW_TOKEN_BYTES);
+    int len = pmw_open_encode(buf, cap, &o);
+    if (len < 0)
+        return len;
+    pmw_control_seal(buf, (size_t)len, s->keys.mac_c2s);
+    s->dial->token_used = true;
+    c->want_open = false;
+    c->open_sent_at = e->now;
+    if (c->nb_opens_sent == 0)
+        c->open_first_at = e->now;
+    if (c->nb_opens_sent < UINT8_MAX)
+        c->nb_opens_sent++;
+    e->stats.opens++;
+    e->stats.frames_out++;
+    vcl__conn_arm(c);
+    return len;
+}
+
+static uint64_t retry_deadline(const struct vcl_conn *c)
+{
+    if (c->token_refused || c->want_open || c->nb_opens_sent == 0)
+        return VCL_NEVER;
+    return c->open_sent_at + vcl__rtt_pto(&c->s->rtt, &c->s->limits, c->nb_opens_sent - 1u);
+}
+
+uint64_t vcl__open_deadline(const struct vcl_conn *c)
+{
+    uint64_t retry = retry_deadline(c);
+    return retry < c->open_until ? retry : c->open_until;
+}
+
+void vcl__open_on_timer(struct vcl_conn *c)
+{
+    struct vcl_engine *e = c->e;
+    if (c->open_until <= e->now) {
+        vcl__conn_input(c, CONN_IN_FAILED, c->token_refused ? VCL_ERR_TOKEN : VCL_ERR_TIMEOUT);
+        return;
+    }
+    uint64_t retry = retry_deadline(c);
+    if (retry > e->now || e->now - retry < e->lag_us)
+        return;
+    e->stats.ptos++;
+    c->want_open = true;
+    uint64_t first_sent_at = c->open_first_at;
+    if (c->nb_opens_sent >= 2)
+        vcl__dial_on_open_silence(c->s, first_sent_at);
+    else
+        vcl__dial_on_conn_pto(c->s, 1, first_sent_at);
+    vcl__conn_kick(c);
+}
+
+/* An id for a connection that nobody here waits for: the server must not keep it. */
+static void reset_stranger(struct vcl_session *s, uint64_t cid)
+{
+    uint8_t buf[PMW_RESET_BYTES];
+    struct pmw_reset r = {.cid = cid, .epoch = s->epoch};
+    int len = pmw_reset_encode(buf, sizeof(buf), &r);
+    pmw_control_seal(buf, (size_t)len, s->keys.mac_c2s);
+    vcl__ctl_push(s->e, &s->route, buf, len);
+}
+
+static struct vcl_conn *find_opening(struct vcl_session *s, uint64_t nonce)
+{
+    for (struct map_node *n = vcl__map_find(&s->e->opens, nonce); n != NULL; n = vcl__map_next(n)) {
+        struct vcl_conn *c = container_of(n, struct vcl_conn, by_nonce);
+        if (c->s == s)
+            return c;
+    }
+    return NULL;
+}
+
+int vcl__on_open_ack(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len)
+{
+    struct pmw_open_ack a;
+    if (pmw_open_ack_decode(buf, len, &a) < 0)
+        return vcl__drop(e, VCL_DROP_MALFORMED);
+    struct vcl_session *s = vcl__session_find(e, a.session_id);
+    if (s == NULL)
+        return vcl__drop(e, VCL_DROP_UNKNOWN_SESSION);
+    if (s->dial == NULL)
+        return vcl__drop(e, VCL_DROP_ROLE);
+    if (!pmw_control_check(buf, len, s->keys.mac_s2c) || a.epoch > s->epoch)
+        return vcl__drop(e, VCL_DROP_MAC);
+    vcl__session_on_rx(s, from);
+    struct vcl_conn *c = find_opening(s, a.open_nonce);
+    if (c == NULL || (c->state == CONN_CLOSED && c->cid != a.cid)) {
+        reset_stranger(s, a.cid);
+        return 0;
+    }
+    if (!vcl__conn_is_opening(c->state))
+        return 0; /* the same answer again */
+    if (vcl__map_find(&e->conns, a.cid) != NULL)
+        return vcl__drop(e, VCL_DROP_LIMIT); /* the id of another connection of ours: never from an honest server */
+    if (c->nb_opens_sent == 1)
+        vcl__rtt_sample(&s->rtt, e->now - c->open_sent_at);
+    s->limits.peer_delay_us = (uint32_t)a.max_hold_us + a.max_ack_delay_us;
+    vcl__dial_on_open_answer(s, a.epoch);
+    vcl__conn_established(c, a.cid, a.rwnd);
+    if (c->state != CONN_CLOSED)
+        vcl__conn_event(c, VCL_EV_CONN_OPENED);
+    return 0;
+}
+
+int vcl__on_refused(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len)
+{
+    struct pmw_refused r;
+    if (pmw_refused_decode(buf, len, &r) < 0)
+        return vcl__drop(e, VCL_DROP_MALFORMED);
+    struct vcl_session *s = vcl__session_find(e, r.session_id);
+    if (s == NULL)
+        return vcl__drop(e, VCL_DROP_UNKNOWN_SESSION);
+    if (s->dial == NULL)
+        return vcl__drop(e, VCL_DROP_ROLE);
+    if (!pmw_control_check(buf, len, s->keys.mac_s2c))
+        return vcl__drop(e, VCL_DROP_MAC);
+    vcl__session_on_rx(s, from);
+    struct vcl_conn *c = find_opening(s, r.open_nonce);
+    if (c == NULL || !vcl__conn_is_opening(c->state))
+        return 0;
+    if (r.reason != PMW_REFUSED_TOKEN_EXPIRED) {
+        vcl__conn_input(c, CONN_IN_FAILED, VCL_ERR_REFUSED);
+        return 0;
+    }
+    if (s->dial->token_set_at > c->open_sent_at)
+        return 0; /* it answers an OPEN with the token before this one */
+    c->token_refused = true;
+    c->want_open = false;
+    want_token(s);
+    return 0;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * See path.h.
+ */
+#include "path.h"
+
+bool vcl__path_equal(const struct vcl_path *a, const struct vcl_path *b)
+{
+    return a->helper_id == b->helper_id && pmw_addr_equal(&a->addr, &b->addr);
+}
+
+void vcl__candidates_set(struct candidates *c, const struct vcl_path *paths, uint8_t nb_paths)
+{
+    struct candidates fresh = {.count = nb_paths};
+    for (uint8_t i = 0; i < nb_paths; i++) {
+        fresh.list[i].path = paths[i];
+        for (uint8_t k = 0; k < c->count; k++)
+            if (vcl__path_equal(&c->list[k].path, &paths[i]))
+                fresh.list[i] = c->list[k];
+    }
+    *c = fresh;
+}
+
+const struct vcl_path *vcl__candidates_next(const struct candidates *c, uint64_t now, const struct vcl_path *current)
+{
+    const struct candidate *penalised = NULL;
+    for (uint8_t i = 0; i < c->count; i++) {
+        const struct candidate *p = &c->list[i];
+        if (vcl__path_equal(&p->path, current))
+            continue;
+        if (p->penalty_until <= now)
+            return &p->path;
+        if (penalised == NULL || p->penalty_until < penalised->penalty_until)
+            penalised = p;
+    }
+    if (penalised != NULL)
+        return &penalised->path;
+    return c->count > 0 ? &c->list[0].path : NULL;
+}
+
+void vcl__candidates_fail(struct candidates *c, uint64_t now, const struct vcl_path *path, uint64_t penalty_us)
+{
+    for (uint8_t i = 0; i < c->count; i++) {
+        struct candidate *p = &c->list[i];
+        if (!vcl__path_equal(&p->path, path))
+            continue;
+        /* A path that has served for the longest penalty since its last failure is judged afresh. */
+        if (p->penalty_us == 0 || now > p->penalty_until + PATH_PENALTY_US_MAX)
+            p->penalty_us = penalty_us;
+        else
+            p->penalty_us = p->penalty_us * 2 < PATH_PENALTY_US_MAX ? p->penalty_us * 2 : PATH_PENALTY_US_MAX;
+        p->penalty_until = now + p->penalty_us;
+    }
+}
+
+void vcl__candidates_clear(struct candidates *c, uint16_t helper_id)
+{
+    for (uint8_t i = 0; i < c->count; i++)
+        if (c->list[i].path.helper_id == helper_id)
+            c->list[i].penalty_until = c->list[i].penalty_us = 0;
+}
+
+void vcl__spacing_moved(struct move_spacing *s, uint64_t now, uint64_t min_us, uint64_t max_us)
+{
+    if (s->interval_us == 0 || now - s->last_at >= MOVE_QUIET_US)
+        s->interval_us = min_us;
+    else
+        s->interval_us = s->interval_us * 2 < max_us ? s->interval_us * 2 : max_us;
+    s->last_at = now;
+    s->next_at = now + s->interval_us;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The candidate paths of a client session: which one to try next, who is under penalty (S10), and how far apart moves
+ * are (S9). Pure: no session, no frames.
+ */
+#ifndef VCL_CORE_PATH_H
+#define VCL_CORE_PATH_H
+
+#include "vcl/engine.h"
+
+enum {
+    PATH_PENALTY_US_MAX = 60000000, /* S10 */
+    MOVE_QUIET_US = 5000000,        /* S9: so long without a move, and spacing starts over */
+};
+
+struct candidate {
+    struct vcl_path path;
+    uint64_t penalty_until, penalty_us; /* penalty_us: length of the last one, 0 = none yet */
+};
+
+struct candidates {
+    struct candidate list[VCL_PATHS_MAX];
+    uint8_t count;
+};
+
+/* Replaces the list; a path that stays keeps its penalty. */
+void vcl__candidates_set(struct candidates *c, const struct vcl_path *paths, uint8_t nb_paths);
+/* The path to try after `current`: listed order; under penalty last, the one that is free first; `current` only when
+ * there is no other. NULL: the list is empty. */
+const struct vcl_path *vcl__candidates_next(const struct candidates *c, uint64_t now, const struct vcl_path *current);
+/* The path failed: penalty_us at first, doubled each time up to the maximum. */
+void vcl__candidates_fail(struct candidates *c, uint64_t now, const struct vcl_path *path, uint64_t penalty_us);
+/* The control plane or traffic says that it works. */
+void vcl__candidates_clear(struct candidates *c, uint16_t helper_id);
+bool vcl__path_equal(const struct vcl_path *a, const struct vcl_path *b);
+
+struct move_spacing {
+    uint64_t last_at, next_at; /* no move before next_at */
+    uint64_t interval_us;
+};
+
+void vcl__spacing_moved(struct move_spacing *s, uint64_t now, uint64_t min_us, uint64_t max_us);
+
+#endif

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What both ends of a session share: keys, its table, its timer, the frames that prove it alive; and the end of a
+ * session that nobody uses.
+ */
+#include "state.h"
+
+#include <assert.h>
+
+struct vcl_session *vcl__session_find(struct vcl_engine *e, uint64_t id)
+{
+    struct map_node *n = vcl__map_find(&e->sessions, id);
+    return n == NULL ? NULL : container_of(n, struct vcl_session, by_id);
+}
+
+struct vcl_session *vcl__session_new(struct vcl_engine *e, uint64_t id)
+{
+    if (e->nb_sessions >= e->cfg.sessions_max)
+        return NULL;
+    struct vcl_session *s = mem_alloc(&e->mem, sizeof(*s));
+    if (s == NULL)
+        return NULL;
+    if (vcl__timers_reserve(&e->timers) != 0) {
+        mem_free(&e->mem, s);
+        return NULL;
+    }
+    s->e = e;
+    s->id = id;
+    s->last_rx = e->now;
+    s->timer.kind = TIMER_SESSION;
+    s->limits = (struct rtt_limits){.pto_initial_us = e->cfg.pto_initial_us,
+                                    .pto_min_us = e->cfg.pto_min_us,
+                                    .pto_max_us = e->cfg.pto_max_us,
+                                    .peer_delay_us = e->cfg.max_ack_delay_us + MAX_HOLD_US};
+    list_init(&s->conns);
+    list_init(&s->all);
+    list_push(&e->all_sessions, &s->all);
+    vcl__map_insert(&e->sessions, &s->by_id, id);
+    e->nb_sessions++;
+    return s;
+}
+
+void vcl__session_free(struct vcl_session *s)
+{
+    struct vcl_engine *e = s->e;
+    while (!list_empty(&s->conns))
+        vcl__conn_free(container_of(list_first(&s->conns), struct vcl_conn, in_session));
+    if (s->dial != NULL) {
+        list_del(&s->dial->resuming);
+        list_del(&s->dial->event_node);
+        mem_free(&e->mem, s->dial);
+    }
+    vcl__timers_disarm(&e->timers, &s->timer);
+    vcl__timers_unreserve(&e->timers);
+    vcl__map_remove(&e->sessions, &s->by_id);
+    list_del(&s->all);
+    e->nb_sessions--;
+    mem_free(&e->mem, s);
+}
+
+void vcl__session_maybe_free(struct vcl_session *s)
+{
+    if (s->freeing && s->nb_conns == 0)
+        vcl__session_free(s);
+}
+
+/* K3: keys of a session id under a token key. */
+void vcl__session_rekey(struct vcl_session *s, uint64_t id, const uint8_t token_key[PMW_KEY_BYTES])
+{
+    vcl__map_remove(&s->e->sessions, &s->by_id);
+    s->id = id;
+    vcl__map_insert(&s->e->sessions, &s->by_id, id);
+    pmw_session_keys_derive(&s->keys, token_key, id);
+}
+
+const uint8_t *vcl__mac_key_out(const struct vcl_session *s)
+{
+    return s->dial != NULL ? s->keys.mac_c2s : s->keys.mac_s2c;
+}
+
+const uint8_t *vcl__mac_key_in(const struct vcl_session *s)
+{
+    return s->dial != NULL ? s->keys.mac_s2c : s->keys.mac_c2s;
+}
+
+uint64_t vcl__session_pto(const struct vcl_session *s)
+{
+    return vcl__rtt_pto(&s->rtt, &s->limits, 0);
+}
+
+void vcl__session_arm(struct vcl_session *s, uint64_t at)
+{
+    vcl__timers_arm(&s->e->timers, &s->timer, at);
+}
+
+/* An authentic frame arrived. Only the client asks from where: silence of its active path is what it watches (S7). */
+void vcl__session_on_rx(struct vcl_session *s, const struct route *from)
+{
+    s->last_rx = s->e->now;
+    if (s->dial != NULL && pmw_addr_equal(&from->addr, &s->dial->active.addr))
+        s->dial->last_rx = s->e->now;
+}
+
+void vcl__session_end(struct vcl_session *s, int error)
+{
+    struct list *n, *tmp;
+    list_each(n, tmp, &s->conns)
+        vcl__conn_input(container_of(n, struct vcl_conn, in_session), CONN_IN_FAILED, error);
+}
+
+/* Server: a client that has connections sends keepalives (S12), so a session that is silent for idle_us has lost its
+ * client; one without connections is simply not needed any more. Handles the application holds keep it in memory. */
+static uint64_t idle_check(struct vcl_session *s)
+{
+    uint64_t idle_at = s->last_rx + s->e->cfg.idle_us;
+    if (idle_at > s->e->now)
+        return idle_at;
+    vcl__session_end(s, VCL_ERR_TIMEOUT);
+    struct list *n, *tmp;
+    list_each(n, tmp, &s->conns)
+    {
+        struct vcl_conn *c = container_of(n, struct vcl_conn, in_session);
+        if (!c->released)
+            return s->e->now + s->e->cfg.idle_us;
+    }
+    vcl__session_free(s);
+    return VCL_NEVER;
+}
+
+void vcl__session_on_timer(struct vcl_session *s)
+{
+    struct vcl_engine *e = s->e;
+    if (s->dial == NULL) {
+        uint64_t at = idle_check(s);
+        if (at != VCL_NEVER)
+            vcl__session_arm(s, at);
+        return;
+    }
+    uint64_t at = vcl__dial_on_timer(s);
+    if (at != VCL_NEVER)
+        vcl__session_arm(s, at > e->now ? at : e->now + 1);
+}

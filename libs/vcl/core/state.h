@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The engine's own state: engine, trunks, sessions, connections; who points to whom. Every function of the core that
+ * another file of the core calls is declared here, under the file that has it.
+ *
+ *   engine ── sessions (by id) ── connections (by CID; opening ones by nonce)
+ *      │           │ route
+ *      │           ▼
+ *      ├── trunks ── exit ──┐        an exit is where datagrams leave: one per trunk, one for everything direct.
+ *      └── direct exit ─────┴──▶ connections that are ready to send, control frames that wait
+ */
+#ifndef VCL_CORE_STATE_H
+#define VCL_CORE_STATE_H
+
+#include "cc.h"
+#include "conn_state.h"
+#include "list.h"
+#include "map.h"
+#include "mem.h"
+#include "path.h"
+#include "recvbuf.h"
+#include "replay.h"
+#include "rtt.h"
+#include "sendbuf.h"
+#include "sentmap.h"
+#include "slots.h"
+#include "timers.h"
+#include "vcl/engine.h"
+
+enum {
+    CTL_FRAMES_MAX = 4096,     /* control frames that wait in one exit; the oldest goes first when it is full */
+    PATH_EVENTS_MAX = 8,       /* events of one session not yet taken; the oldest goes first */
+    MAX_HOLD_US = 100,         /* T4: hold_us_max of a helper by default (relay.h) */
+    TOKEN_SKEW_S = 30,         /* K4 */
+    TOKEN_RENEW_S = 60,        /* TOKEN_WANTED so long before the end (engine.h) */
+    TOMBSTONE_ANSWERS_MAX = 100, /* C7: per second */
+    TRUNK_BYTES_FLOOR = 1024,  /* a RESUME_ACK of 32 connections fits */
+};
+
+/* --- where frames leave ----------------------------------------------------------------------- */
+struct trunk;
+struct exit {
+    struct list active;  /* in engine.exits while something waits here */
+    struct list ctl;     /* struct ctl */
+    struct list conns;   /* vcl_conn.ready */
+    uint32_t nb_ctl;
+    struct trunk *trunk; /* NULL: direct */
+};
+
+struct ctl { /* one sealed control frame */
+    struct list node;
+    struct pmw_addr to;
+    uint16_t len;
+    uint8_t bytes[];
+};
+
+struct trunk { /* one helper worker, as a server sees it (T1-T3) */
+    struct map_node by_worker;
+    struct list lru;          /* engine.trunk_lru, longest unused first */
+    struct exit exit;
+    uint16_t helper_id;
+    uint8_t worker;
+    uint32_t incarnation;     /* of the helper */
+    uint32_t generation;      /* of this struct: a route that names an older one is dead */
+    struct pmw_trunk_keys keys;
+    struct replay in;
+    uint64_t out_seq;
+    struct pmw_addr addr;     /* source of the authentic batch with the highest number */
+};
+
+struct route { /* how to reach the other end */
+    struct trunk *trunk; /* NULL: direct */
+    uint32_t trunk_generation;
+    struct pmw_addr addr; /* the peer; through a trunk: the client's return address */
+};
+
+/* --- sessions ----------------------------------------------------------------------------------- */
+struct probe_state { /* S7, S8, S12 */
+    uint64_t interval_us; /* of silence before the next one */
+    uint64_t nonce;       /* of the newest */
+    uint64_t sent_at, first_sent_at;
+    uint8_t nb_unanswered;
+    uint8_t nb_slow;      /* answered at the longest active interval */
+    bool hinted;          /* the control plane called the path down: the first silent probe decides */
+};
+
+struct dial { /* what only the client end of a session has */
+    struct vcl_session *session;
+    uint16_t server_id;
+    uint8_t shard;
+    uint8_t token[PMW_TOKEN_BYTES], token_key[PMW_KEY_BYTES];
+    uint64_t token_ends_s;      /* unix time */
+    uint64_t token_set_at;
+    bool token_used, token_wanted, token_renewed; /* renewed: the session's keys come from an earlier one */
+    struct candidates candidates;
+    struct vcl_path active;     /* where we send now (in RESUMING: the one that is tried) */
+    uint64_t active_since;
+    enum vcl_path_state state;
+    bool known;                 /* the server has this session: it answered an OPEN */
+    struct move_spacing spacing;
+    struct probe_state probe;
+    uint64_t last_rx;           /* authentic frame from the active path */
+    uint64_t activity_at;       /* stream bytes went either way */
+    uint64_t last_proof;        /* something that we sent on it is known to have arrived */
+    bool suspect_waits;         /* a verdict that S9 delays */
+    uint64_t silent_since;      /* oldest unacknowledged send when the path was suspected */
+    uint16_t from_helper_id;    /* path that was left */
+    uint64_t left_at;           /* when the last working path was given up: hold_us counts from here */
+    uint64_t resume_nonce, resume_sent_at, resume_until, resume_tick_at;
+    uint8_t nb_attempts, nb_ticks, resume_budget;
+    bool resume_announce;       /* a RESUME must go out even when it lists nothing */
+    struct list resume_queue;   /* vcl_conn.resume_node: to be listed in the next RESUME frames */
+    uint32_t nb_resume_waits;   /* listed and not answered */
+    struct list resuming;       /* in engine.resuming while RESUME frames wait to be built */
+    struct list event_node;
+    struct vcl_event events[PATH_EVENTS_MAX];
+    uint8_t nb_events;
+};
+
+struct vcl_session {
+    struct vcl_engine *e;
+    struct dial *dial; /* NULL on the server */
+    uint64_t id;
+    uint32_t epoch, moves;
+    struct pmw_session_keys keys;
+    struct map_node by_id;
+    struct list all;   /* engine.all_sessions */
+    struct list conns; /* vcl_conn.in_session, closed ones too */
+    uint32_t nb_conns, nb_open; /* all of them; those not closed */
+    struct timer timer;
+    struct rtt rtt;
+    struct rtt_limits limits;
+    struct route route;
+    uint64_t last_rx; /* any authentic frame, any path */
+    uint64_t client_id;  /* server: of the token */
+    uint16_t max_conns;
+    bool freeing;        /* vcl_session_free was called: goes with its last connection */
+};
+
+/* --- connections -------------------------------------------------------------------------------- */
+struct vcl_conn {
+    struct vcl_engine *e;
+    struct vcl_session *s;
+    void *user;
+    enum conn_state state;
+    int error;
+    uint64_t cid, open_nonce;
+    struct map_node by_cid, by_nonce;
+    struct list in_session, ready, ack_node, resume_node, event_node;
+    struct list place; /* engine.backlog until accepted; engine.tombs when closed */
+    struct timer timer;
+
+    struct sendbuf snd;
+    struct sentmap sent;
+    struct cc cc;
+    uint64_t snd_nxt, snd_edge; /* next new offset; the peer's window ends here */
+    uint64_t persist_at;        /* C6: when to probe a closed window; 0 = it is open */
+    uint8_t pto_count;
+    uint8_t pto_credit;         /* frames that may leave though the congestion window is full */
+    bool fin_queued, window_probe, want_write;
+
+    struct recvbuf rcv;
+    uint64_t ack_at, edge_sent; /* delayed acknowledgement; window edge last told to the peer */
+    uint64_t newest_gap_rx;     /* offset of the newest frame beyond a gap: reported first in SACK */
+    uint8_t nb_unacked_rx;
+    bool ack_now;
+
+    bool want_open, token_refused, want_reset;
+    bool backlogged, released, lingering, aborted, expired, peer_knows_reset;
+    bool resume_wait;           /* listed in a RESUME that is not answered */
+    uint8_t nb_opens_sent, nb_resets_sent;
+    uint16_t port;              /* the client's virtual port */
+    uint32_t slot;              /* server */
+    uint32_t resumed_epoch;     /* server: RESUME of this epoch was applied */
+    uint64_t open_first_at, open_sent_at, open_until; /* OPEN: first and last copy on this path, when to give up */
+    uint64_t pto_fired_at, reset_at;
+    uint64_t dead_at;           /* end of the tombstone; of the patience with a peer that does not finish */
+    uint64_t last_data_tx, last_data_rx;
+    uint64_t sent_bytes, received_bytes, resent_bytes;
+    uint32_t events;            /* bit per vcl_event_type */
+};
+
+struct vcl_engine {
+    struct vcl_config cfg;
+    struct mem mem;
+    uint64_t now, lag_us;
+    struct map sessions, conns, opens, trunks;
+    struct timers timers;
+    struct slots slots;
+    struct list all_sessions, acks, backlog, tombs, conn_events, session_events, exits, resuming, trunk_lru;
+    struct exit direct;
+    uint32_t nb_sessions, nb_backlog, nb_tombs, nb_lingering, nb_trunks;
+    uint32_t nb_open, nb_held; /* connections not closed; not yet closed and released: conns_max bounds these */
+    bool closing;              /* vcl_engine_shutdown was called */
+    uint64_t trunk_seq_floor;  /* highest batch number of any trunk that was evicted */
+    uint64_t answers_since;    /* C7: tombstone answers in the second that began here */
+    uint32_t nb_answers;
+    uint32_t payload_max;
+    uint16_t next_port;
+    struct vcl_stats stats;
+    uint8_t scratch[PMW_PAYLOAD_BYTES_MAX];
+};
+
+enum timer_kind { TIMER_CONN, TIMER_SESSION };
+
+/* --- engine.c --- */
+int vcl__drop(struct vcl_engine *e, enum vcl_drop reason); /* counts it and returns it */
+uint64_t vcl__random64(struct vcl_engine *e);
+static inline void vcl__now(struct vcl_engine *e, uint64_t now)
+{
+    if (now > e->now) /* a clock that stands still or is read out of order does no harm */
+        e->now = now;
+}
+uint64_t vcl__unix_s(const struct vcl_engine *e);
+
+/* --- exit.c --- */
+void vcl__exit_init(struct exit *x, struct trunk *trunk);
+void vcl__exit_clear(struct vcl_engine *e, struct exit *x);
+void vcl__exit_wake(struct vcl_engine *e, struct exit *x);
+struct ctl *vcl__exit_pop_ctl(struct exit *x, size_t len_max); /* the caller frees it; NULL: none, or it is longer */
+/* The next frame of a ready connection: its length and session, 0 = none, < 0 = the next does not fit in cap. */
+int vcl__exit_next_frame(struct vcl_engine *e, struct exit *x, uint8_t *buf, size_t cap, struct vcl_session **of);
+struct exit *vcl__route_exit(struct vcl_engine *e, const struct route *r); /* NULL: its trunk is gone */
+void vcl__ctl_push(struct vcl_engine *e, const struct route *r, const uint8_t *bytes, int len);
+int vcl__exit_send(struct vcl_engine *e, struct vcl_datagram *out);
+
+/* --- trunk.c --- */
+int vcl__trunk_receive(struct vcl_engine *e, const struct pmw_addr *from, const uint8_t *buf, size_t len);
+bool vcl__trunk_fill(struct vcl_engine *e, struct trunk *t, struct vcl_datagram *out); /* true: a batch was written */
+void vcl__trunks_free(struct vcl_engine *e);
+
+/* --- demux.c --- */
+int vcl__frame_receive(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
+
+/* --- session.c --- */
+struct vcl_session *vcl__session_new(struct vcl_engine *e, uint64_t id);
+struct vcl_session *vcl__session_find(struct vcl_engine *e, uint64_t id);
+void vcl__session_free(struct vcl_session *s);
+void vcl__session_maybe_free(struct vcl_session *s);
+void vcl__session_rekey(struct vcl_session *s, uint64_t id, const uint8_t token_key[PMW_KEY_BYTES]);
+void vcl__session_on_rx(struct vcl_session *s, const struct route *from);
+void vcl__session_on_timer(struct vcl_session *s);
+void vcl__session_end(struct vcl_session *s, int error); /* every connection fails */
+const uint8_t *vcl__mac_key_out(const struct vcl_session *s);
+const uint8_t *vcl__mac_key_in(const struct vcl_session *s);
+void vcl__session_arm(struct vcl_session *s, uint64_t at);
+uint64_t vcl__session_pto(const struct vcl_session *s);
+
+/* --- dial.c: the client's path machine (S7-S12) --- */
+bool vcl__dial_may_open(const struct vcl_session *s);
+bool vcl__dial_may_send(const struct vcl_session *s);
+void vcl__dial_on_activity(struct vcl_session *s);
+void vcl__dial_on_proof(struct vcl_session *s, uint64_t sent_at);
+void vcl__dial_on_conn_pto(struct vcl_session *s, uint8_t pto_count, uint64_t first_sent_at);
+void vcl__dial_on_open_answer(struct vcl_session *s, uint32_t server_epoch);
+void vcl__dial_on_open_silence(struct vcl_session *s, uint64_t first_sent_at);
+void vcl__dial_probe(struct vcl_session *s);
+int vcl__dial_on_echo(struct vcl_session *s, const struct pmw_probe *p);
+int vcl__dial_on_pong(struct vcl_session *s, const struct pmw_probe *p);
+uint64_t vcl__dial_on_timer(struct vcl_session *s); /* returns when to look again */
+void vcl__dial_resumed(struct vcl_session *s);
+
+/* --- resume.c --- */
+void vcl__resume_begin(struct vcl_session *s);    /* client: list what needs it, under the session's epoch */
+void vcl__resume_relist(struct vcl_session *s);   /* client: those not answered, again */
+int vcl__resume_build(struct vcl_session *s, uint8_t *buf, size_t cap);
+void vcl__resume_forget(struct vcl_conn *c);
+int vcl__on_resume(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
+int vcl__on_resume_ack(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
+int vcl__on_probe(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
+
+/* --- open_client.c --- */
+int vcl__open_build(struct vcl_conn *c, uint8_t *buf, size_t cap);
+void vcl__open_on_timer(struct vcl_conn *c);
+uint64_t vcl__open_deadline(const struct vcl_conn *c);
+int vcl__on_open_ack(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
+int vcl__on_refused(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
+
+/* --- open_server.c --- */
+int vcl__on_open(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
+
+/* --- conn.c --- */
+struct vcl_conn *vcl__conn_new(struct vcl_session *s);
+void vcl__conn_free(struct vcl_conn *c);
+void vcl__conn_input(struct vcl_conn *c, enum conn_input input, int error);
+void vcl__conn_established(struct vcl_conn *c, uint64_t cid, uint64_t window);
+void vcl__conn_expire(struct vcl_conn *c); /* its tombstone has served */
+void vcl__conn_update_linger(struct vcl_conn *c);
+bool vcl__conn_fin_acked(const struct vcl_conn *c);
+
+/* --- conn_in.c --- */
+int vcl__conn_receive(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
+int vcl__on_reset(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
+/* The peer's own word on what it has (RESUME, RESUME_ACK). false: it contradicts what we sent. */
+bool vcl__conn_on_peer_state(struct vcl_conn *c, uint64_t peer_rcv_nxt, uint64_t window);
+
+/* --- conn_out.c --- */
+bool vcl__conn_has_output(const struct vcl_conn *c);
+int vcl__conn_build(struct vcl_conn *c, uint8_t *buf, size_t cap); /* length, 0 = nothing, < 0 = does not fit */
+void vcl__conn_kick(struct vcl_conn *c); /* something may have become sendable */
+void vcl__conn_ack_soon(struct vcl_conn *c);
+uint32_t vcl__conn_window(const struct vcl_conn *c);
+
+/* --- conn_timer.c --- */
+void vcl__conn_on_timer(struct vcl_conn *c);
+void vcl__conn_arm(struct vcl_conn *c);
+void vcl__acks_due(struct vcl_engine *e);
+
+/* --- events.c --- */
+void vcl__conn_event(struct vcl_conn *c, enum vcl_event_type type);
+void vcl__session_event(struct vcl_session *s, const struct vcl_event *ev);
+void vcl__conn_forget_events(struct vcl_conn *c);
+
+#endif
