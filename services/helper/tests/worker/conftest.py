@@ -45,7 +45,10 @@ def network() -> Iterator[WorkerNetwork]:
 
 @pytest.fixture(scope="module", params=["net_af_packet0,iface={device},framesz=2048,blocksz=65536,qpairs=1"])
 def worker(
-    request: pytest.FixtureRequest, worker_binary: Path, network: WorkerNetwork, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    worker_binary: Path,
+    network: WorkerNetwork,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Worker]:
     """A worker on the network, with one server. Shared by a module's tests: each must leave it serving."""
     folder = tmp_path_factory.mktemp("worker")

@@ -87,7 +87,9 @@ def test_full_batches_are_padded_to_the_segment_size(client: Client, server: Ser
     assert full > 0
 
 
-def test_open_reaches_the_server_it_names(network: WorkerNetwork, client: Client, server: Server, worker: Worker) -> None:
+def test_open_reaches_the_server_it_names(
+    network: WorkerNetwork, client: Client, server: Server, worker: Worker
+) -> None:
     other = Server(network, worker, 8, shard=2)
     client.send(open_frame(8, shard=2))
     _, header, entries, _ = other.receive()

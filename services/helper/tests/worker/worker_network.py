@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from postman_cli.lab.namespaces import Namespace
 from worker_program import DEADLINE_S
+
+from postman_cli.lab.namespaces import Namespace
 
 CLIENT_IP = "198.18.0.1"
 SERVER_IP = "198.18.0.2"
@@ -67,7 +68,9 @@ class WorkerNetwork:
         )  # fmt: skip
         # A wire carries no unfinished segments and checksums.
         for namespace, device in ((self.edge, self.edge_device), (self.helper, self.helper_device)):
-            namespace.run("ethtool", "-K", device, "tx", "off", "tso", "off", "gso", "off", "tx-udp-segmentation", "off")
+            namespace.run(
+                "ethtool", "-K", device, "tx", "off", "tso", "off", "gso", "off", "tx-udp-segmentation", "off"
+            )
             namespace.run("ip", "link", "set", device, "up")
         for ip in (CLIENT_IP, SERVER_IP):
             self.edge.run("ip", "addr", "add", f"{ip}/24", "dev", self.edge_device)
