@@ -28,6 +28,7 @@ struct totals {
 
 /* One per worker, shared with the parent. */
 struct worker {
+    uint64_t next; /* how many seeds of the batch are behind it or being run, in steps of the number of jobs */
     uint64_t seed; /* being run now */
     struct totals totals;
     pid_t pid;
@@ -107,22 +108,33 @@ static void run_seed(const struct batch_options *o, uint64_t seed, struct totals
     fflush(stdout);
 }
 
-static void work(const struct batch_options *o, struct worker *me, unsigned index)
+static void work(const struct batch_options *o, struct worker *me)
 {
-    for (uint64_t i = index; i < o->count; i += o->jobs) {
-        me->seed = o->from + i;
+    while (me->next < o->count) {
+        me->seed = o->from + me->next;
+        me->next += o->jobs;
         run_seed(o, me->seed, &me->totals);
     }
     fflush(stdout);
     _exit(0);
 }
 
-/* true: the worker came to its end. */
-static bool await(const struct batch_options *o, const struct worker *worker)
+static void worker_start(const struct batch_options *o, struct worker *worker)
+{
+    fflush(stdout);
+    worker->pid = fork();
+    if (worker->pid == 0)
+        work(o, worker);
+}
+
+/* true: the worker came to its end; false: the seed that it was running ended it. */
+static bool await(const struct batch_options *o, struct worker *worker)
 {
     int status;
-    if (waitpid(worker->pid, &status, 0) != worker->pid)
-        return false;
+    if (worker->pid < 0 || waitpid(worker->pid, &status, 0) != worker->pid) {
+        perror("vcl-sim: fork");
+        exit(1);
+    }
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return true;
     if (WIFSIGNALED(status))
@@ -131,6 +143,8 @@ static bool await(const struct batch_options *o, const struct worker *worker)
     else
         printf("seed %" PRIu64 " FAILED: the process ended with code %d\n", worker->seed, WEXITSTATUS(status));
     print_replay(o, worker->seed);
+    worker->totals.seeds++;
+    worker->totals.failed++;
     return false;
 }
 
@@ -151,44 +165,41 @@ static double seconds_now(void)
     return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-static bool run_forked(const struct batch_options *o, struct totals *sum)
+static void run_forked(const struct batch_options *o, struct totals *sum)
 {
     struct worker *workers = mmap(NULL, o->jobs * sizeof *workers, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (workers == MAP_FAILED)
-        return false;
-    bool ok = true;
-    fflush(stdout);
-    for (unsigned i = 0; i < o->jobs; i++) {
-        workers[i].pid = fork();
-        if (workers[i].pid == 0)
-            work(o, &workers[i], i);
+    if (workers == MAP_FAILED) {
+        perror("vcl-sim: mmap");
+        exit(1);
     }
     for (unsigned i = 0; i < o->jobs; i++) {
-        ok = await(o, &workers[i]) && ok;
+        workers[i].next = i;
+        worker_start(o, &workers[i]);
+    }
+    for (unsigned i = 0; i < o->jobs; i++) {
+        while (!await(o, &workers[i]))
+            worker_start(o, &workers[i]); /* goes on behind the seed that crashed */
         totals_merge(sum, &workers[i].totals);
     }
     munmap(workers, o->jobs * sizeof *workers);
-    return ok && sum->failed == 0;
 }
 
 bool batch_run(const struct batch_options *o)
 {
     struct totals sum = {0};
     double start = seconds_now();
-    bool ok;
     if (o->single) { /* in this process: a debugger wants it so */
         printf("seed %" PRIu64 "\n", o->from);
         print_replay(o, o->from);
         fflush(stdout);
         run_seed(o, o->from, &sum);
-        ok = sum.failed == 0;
     } else {
         printf("seeds %" PRIu64 " to %" PRIu64 ", %u at a time; one alone: %s --seed N\n", o->from, o->from + o->count - 1, o->jobs,
                o->program);
-        ok = run_forked(o, &sum);
+        run_forked(o, &sum);
     }
     print_totals(&sum, seconds_now() - start);
-    return ok;
+    return sum.failed == 0 && sum.seeds == o->count;
 }
 
 /* --- self-test ------------------------------------------------------------------------------------------------ */
