@@ -87,7 +87,7 @@ class ControlPlane:
             "POSTMAN_REGISTRY_PORT": str(self.registry_port),
             # Short leases: what follows from one that ran out is tested, and nobody waits for long.
             "POSTMAN_REGISTRY_HELPER_LEASE_TTL_S": "2",
-            "POSTMAN_REGISTRY_SERVER_LEASE_TTL_S": "2",
+            "POSTMAN_REGISTRY_SERVER_LEASE_TTL_S": "6",
             "POSTMAN_REGISTRY_SWEEP_INTERVAL_S": "0.1",
         }
 

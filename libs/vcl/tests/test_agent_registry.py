@@ -118,6 +118,7 @@ def test_a_wrong_key_is_a_reason(control_plane: Any, host: str) -> None:
         agent.close()
 
 
+@pytest.mark.slow
 def test_an_outage_of_the_registry_is_bridged_by_the_cache_and_the_lease_survives(
     agent: Agent, control_plane: Any, host: str, udp_port: int, wait_until: Callable[..., Any]
 ) -> None:

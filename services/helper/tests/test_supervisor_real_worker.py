@@ -46,6 +46,7 @@ def test_the_real_worker_starts_serves_drains_and_ends(
         subprocess.Popen([sys.executable, "-m", "postman_helper"], env=os.environ | environment, stderr=out) as process,
     ):
         try:
+            wait_until(lambda: entry().get("stats"), what="heartbeats of the worker")
             body = {"service": "echo", "host": "real.example", "tcp_port": 7401, "udp_port": 7401}
             with control_plane.client("agent") as client:
                 client.post("/v1/servers", json=body | {"data_address": "198.18.0.20"}).raise_for_status()
