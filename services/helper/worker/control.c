@@ -229,23 +229,25 @@ static short events_wanted(const struct client *client)
     return client->answer_len > 0 ? POLLOUT : POLLIN;
 }
 
-void control_poll(struct control *c, uint64_t wait_us)
+void control_poll(struct control *c, uint64_t wait_us, int wake_fd)
 {
-    struct pollfd fds[CONTROL_CLIENTS_MAX + 1] = {{.fd = c->listener, .events = POLLIN}};
+    enum { LISTENER = CONTROL_CLIENTS_MAX, WAKE, NB_FDS };
+    struct pollfd fds[NB_FDS] = {[LISTENER] = {.fd = c->listener, .events = POLLIN},
+                                 [WAKE] = {.fd = wake_fd, .events = POLLIN}};
     bool waiting_lines = false;
 
     for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {
         const struct client *client = &c->clients[i];
-        fds[i + 1] = (struct pollfd){.fd = client->fd, .events = events_wanted(client)};
+        fds[i] = (struct pollfd){.fd = client->fd, .events = events_wanted(client)};
         waiting_lines |= client->fd >= 0 && client->answer_len == 0 && has_whole_line(client);
     }
     const struct timespec wait = {.tv_sec = (time_t)(wait_us / 1000000), .tv_nsec = (long)(wait_us % 1000000) * 1000};
     const struct timespec none = {0};
-    if (ppoll(fds, CONTROL_CLIENTS_MAX + 1, waiting_lines ? &none : &wait, NULL) <= 0 && !waiting_lines)
+    if (ppoll(fds, NB_FDS, waiting_lines ? &none : &wait, NULL) <= 0 && !waiting_lines)
         return;
     for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) /* before a newcomer may take a place */
         if (c->clients[i].fd >= 0)
-            serve(c, &c->clients[i], fds[i + 1].revents);
-    if (fds[0].revents & POLLIN)
+            serve(c, &c->clients[i], fds[i].revents);
+    if (fds[LISTENER].revents & POLLIN)
         take_new_client(c);
 }

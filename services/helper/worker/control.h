@@ -23,8 +23,8 @@ typedef size_t control_execute(void *ctx, char *line, char *answer, size_t cap);
 
 /* 0, or -errno: -EADDRINUSE when another process listens there. A dead process's socket is replaced. */
 int control_open(struct control **out, const char *path, control_execute *execute, void *ctx);
-/* Waits up to wait_us for a request (this is also how an idle worker sleeps), and serves what is there. */
-void control_poll(struct control *c, uint64_t wait_us);
+/* Serves what is there. Waits for it up to wait_us, or until wake_fd (-1: none) is readable: so an idle worker sleeps. */
+void control_poll(struct control *c, uint64_t wait_us, int wake_fd);
 /* Closes all and removes the socket. */
 void control_close(struct control *c);
 

@@ -4,12 +4,14 @@
  */
 #include "eal.h"
 
+#include <libgen.h>
 #include <limits.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_log.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -82,11 +84,22 @@ static void add_all(struct args *a, const struct worker_config *c)
     add_pair(a, device_is_virtual(c->device) ? "--vdev" : "-a", c->device);
 }
 
+/* EAL makes dpdk/<prefix> in its run-time directory even when it shares nothing. Beside the control socket it is out of
+ * the machine's way, and the next worker finds it there when this one was killed. systemd's choice comes first. */
+static void choose_runtime_directory(const char *control_socket)
+{
+    char path[sizeof(((struct worker_config *)0)->control_socket)];
+
+    snprintf(path, sizeof(path), "%s", control_socket);
+    setenv("RUNTIME_DIRECTORY", dirname(path), 0);
+}
+
 int eal_start(const struct worker_config *config, char *error, size_t error_cap)
 {
     struct args args = {.argc = 0};
 
     add_all(&args, config);
+    choose_runtime_directory(config->control_socket);
     rte_log_set_global_level(config->dpdk_log_level); /* also before EAL has read its arguments */
     rte_openlog_stream(stderr);
     if (rte_eal_init(args.argc, args.argv) < 0) {
@@ -103,5 +116,6 @@ void eal_stop(void)
 
     snprintf(directory, sizeof(directory), "%s", rte_eal_get_runtime_dir());
     rte_eal_cleanup();
-    rmdir(directory);
+    if (rmdir(directory) == 0)
+        rmdir(dirname(directory)); /* stays when another worker's is in it */
 }

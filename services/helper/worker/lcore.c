@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "control.h"
+#include "doorbell.h"
 #include "idle.h"
 #include "input.h"
 #include "output.h"
@@ -28,18 +29,19 @@ static void tick(struct worker *w)
     relay_age(w->relay, w->now_us);
     neighbours_tick(&w->neighbours, w->now_us);
     output_flush(w);
-    control_poll(w->control, 0);
+    control_poll(w->control, 0, DOORBELL_NONE);
 }
 
 static void rest(struct worker *w, uint64_t due_us)
 {
     uint64_t wait_us = due_us == UINT64_MAX ? UINT64_MAX : due_us > w->now_us ? due_us - w->now_us : 0;
-    uint64_t nap_us = idle_nap_us((enum config_idle)w->config->idle, w->now_us - w->worked_us, wait_us);
+    uint64_t nap_us = idle_nap_us((enum config_idle)w->config->idle, w->doorbell != DOORBELL_NONE,
+                                  w->now_us - w->worked_us, wait_us);
 
     if (nap_us == 0)
         return;
     w->stats.naps++;
-    control_poll(w->control, nap_us);
+    control_poll(w->control, nap_us, w->doorbell);
 }
 
 static void poll_once(struct worker *w)

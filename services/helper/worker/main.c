@@ -18,6 +18,7 @@
 #include "commands.h"
 #include "control.h"
 #include "device.h"
+#include "doorbell.h"
 #include "eal.h"
 #include "lcore.h"
 #include "mempools.h"
@@ -83,6 +84,7 @@ static enum exit_status start_port(void)
     if (ports_start(&port, worker.pool, config.ip, step, sizeof(step)) < 0)
         goto fail;
     worker.port = port.id;
+    worker.doorbell = doorbell_find();
     memcpy(worker.self.mac, port.mac, MAC_BYTES);
     return EXIT_OK;
 fail:
@@ -181,10 +183,10 @@ static void say_ready(void)
 
     printf("{\"event\":\"ready\",\"pid\":%d,\"helper_id\":%u,\"incarnation\":%u,"
            "\"address\":\"%u.%u.%u.%u\",\"client_port\":%u,\"trunk_port\":%u,"
-           "\"mac\":\"%02x:%02x:%02x:%02x:%02x:%02x\",\"driver\":\"%s\"}\n",
+           "\"mac\":\"%02x:%02x:%02x:%02x:%02x:%02x\",\"driver\":\"%s\",\"doorbell\":%s}\n",
            (int)getpid(), config.helper_id, config.incarnation, config.ip >> 24, config.ip >> 16 & 0xff,
            config.ip >> 8 & 0xff, config.ip & 0xff, config.client_port, config.trunk_port, mac[0], mac[1], mac[2], mac[3],
-           mac[4], mac[5], port.driver);
+           mac[4], mac[5], port.driver, worker.doorbell == DOORBELL_NONE ? "false" : "true");
     fflush(stdout);
 }
 

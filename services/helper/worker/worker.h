@@ -33,6 +33,7 @@ struct worker {
     uint16_t nb_tx;
     uint16_t port, queue;
     uint16_t ip_id;
+    int doorbell; /* what wakes us when a packet arrives, or DOORBELL_NONE */
 
     struct control *control;
     uint64_t started_us, tick_us, worked_us; /* worked_us: the last poll that found work */
