@@ -17,15 +17,28 @@ static void set_unread(struct vcl_sock *s, bool unread)
     s->driver->nb_unread += unread ? 1 : -1;
 }
 
-/* What the next recv would give, as the mirror must show it. */
+/* Whether a send would be taken. When not, WRITABLE will follow: the engine promises it after a short write only, and a
+ * buffer may also have been filled to the last byte, so one byte too many is offered. */
+static bool can_send(struct vcl_sock *s, uint64_t now)
+{
+    if (!s->opened)
+        return false;
+    if (s->write_shut || s->terminal || vcl_conn_writable(s->conn) > 0)
+        return true;
+    (void)vcl_conn_write(s->conn, now, "", 1);
+    return false;
+}
+
+/* What the next calls would give, as the mirror must show it. */
 static void show(struct vcl_sock *s)
 {
     char byte;
-    int64_t next = vcl_conn_read(s->conn, vcl_clock_us(), &byte, 1, true);
+    uint64_t now = vcl_clock_us();
+    int64_t next = vcl_conn_read(s->conn, now, &byte, 1, true);
     bool ended = next == 0 || s->read_shut;
     struct vcl_readiness r = {
         .readable = next != -VCL_ERR_AGAIN || s->read_shut,
-        .writable = s->opened && (s->write_shut || vcl_conn_writable(s->conn) > 0),
+        .writable = can_send(s, now),
         .ended = ended,
         .over = s->terminal || (ended && s->write_shut),
     };
