@@ -177,7 +177,8 @@ class Incarnation:
                     failures = 0
                 except IdentityLost as error:
                     self._identity_lost = True
-                    log.warning("identity is lost; registering again", reason=str(error), **self._identity())
+                    hint = f"if it happens again, another helper is called {self._settings.helper_name} too"
+                    log.warning("identity is lost", reason=str(error), hint=hint, **self._identity())
                     self._report(self, Input.IDENTITY_LOST)
                     return
                 except (RegistryError, ControlError) as error:

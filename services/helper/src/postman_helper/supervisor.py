@@ -7,12 +7,12 @@ import asyncio
 import random
 import time
 from collections.abc import Coroutine
-from importlib import metadata
 from typing import Any, Final
 
 import structlog
 
 from postman_contracts.rest import HelperGrant, HelperRegistration
+from postman_helper import __version__
 from postman_helper.bus import HelperBus
 from postman_helper.control import ControlError
 from postman_helper.domain import Action, Input, LifeCycle, State, backoff_s
@@ -118,7 +118,7 @@ class Supervisor:
             client_port=self._settings.helper_client_port,
             trunk_port=self._settings.helper_trunk_port,
             workers=1,
-            version=metadata.version("postman-helper"),
+            version=__version__,
         )
         attempt = 0
         while True:
@@ -136,7 +136,7 @@ class Supervisor:
         loop = self._life.crash_loop(time.monotonic())
         delay_s = self._life.retry_delay_s(random.random())
         if loop is not None:
-            log.error("crash loop: see the worker's last words above", failures=loop.failures, within_s=loop.window_s)
+            log.error("crash loop: the causes are above", failures=loop.failures, within_s=round(loop.window_s, 1))
         log.info("next start", in_s=round(delay_s, 3))
         await asyncio.sleep(delay_s)
         self._inputs.put_nowait(Input.RETRY_DUE)
