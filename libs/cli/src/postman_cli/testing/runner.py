@@ -107,4 +107,25 @@ def _group_alive(process: subprocess.Popen[bytes]) -> bool:
         os.killpg(process.pid, 0)
     except ProcessLookupError:
         return False
-    return True
+    return any(
+        is_alive(int(entry)) for entry in os.listdir("/proc") if entry.isdigit() and _group(entry) == process.pid
+    )
+
+
+def is_alive(pid: int) -> bool:
+    """Whether it runs: in a container without an init, ended orphans stay as zombies, which are not alive."""
+    fields = _stat(str(pid))
+    return bool(fields) and fields[0] not in "ZX"
+
+
+def _group(pid: str) -> int:
+    fields = _stat(pid)
+    return int(fields[2]) if fields else 0
+
+
+def _stat(pid: str) -> list[str]:
+    """State, parent, group and more, the fields after the name; empty when there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
