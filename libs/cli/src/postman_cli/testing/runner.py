@@ -107,23 +107,22 @@ def _group_alive(process: subprocess.Popen[bytes]) -> bool:
         os.killpg(process.pid, 0)
     except ProcessLookupError:
         return False
-    return any(
-        is_alive(int(entry)) for entry in os.listdir("/proc") if entry.isdigit() and _group(entry) == process.pid
-    )
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return any(_group(pid) == process.pid and is_alive(pid) for pid in pids)
 
 
 def is_alive(pid: int) -> bool:
     """Whether it runs: in a container without an init, ended orphans stay as zombies, which are not alive."""
-    fields = _stat(str(pid))
+    fields = _stat(pid)
     return bool(fields) and fields[0] not in "ZX"
 
 
-def _group(pid: str) -> int:
+def _group(pid: int) -> int:
     fields = _stat(pid)
     return int(fields[2]) if fields else 0
 
 
-def _stat(pid: str) -> list[str]:
+def _stat(pid: int) -> list[str]:
     """State, parent, group and more, the fields after the name; empty when there is no such process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
