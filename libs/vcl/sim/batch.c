@@ -122,9 +122,10 @@ static void work(const struct batch_options *o, struct worker *me)
 static void worker_start(const struct batch_options *o, struct worker *worker)
 {
     fflush(stdout);
-    worker->pid = fork();
-    if (worker->pid == 0)
+    pid_t pid = fork(); /* not into shared memory at once: the child would write its 0 there */
+    if (pid == 0)
         work(o, worker);
+    worker->pid = pid;
 }
 
 /* true: the worker came to its end; false: the seed that it was running ended it. */

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { AGE_INTERVAL_US = 10000, SERVERS_MAX = 4 };
+enum { SERVERS_MAX = 4 };
 
 static void *relay_alloc(size_t size)
 {
@@ -55,7 +55,7 @@ static uint64_t helper_run(struct host *h, uint64_t now, uint64_t lag_us)
     struct helper_host *helper = h->self;
     if (now >= helper->age_at_us) {
         relay_age(helper->relay, now);
-        helper->age_at_us = now + AGE_INTERVAL_US;
+        helper->age_at_us = now + helper->age_interval_us;
     }
     uint64_t due = relay_flush_due(helper->relay, now);
     if (due != UINT64_MAX && due <= now)
@@ -103,6 +103,7 @@ void helper_host_init(struct helper_host *helper, struct world *world, unsigned 
     helper->host->poll_us_max = options->poll_us_max;
     helper->incarnation = (uint32_t)rng_between(&helper->rng, 1, 1000);
     helper->restart_at_us = NEVER;
+    helper->age_interval_us = HELPER_AGE_INTERVAL_US;
     relay_start(helper);
 }
 

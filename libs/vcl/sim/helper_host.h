@@ -10,6 +10,8 @@
 #include "relay.h"
 #include "world.h"
 
+enum { HELPER_AGE_INTERVAL_US = 10000, HELPER_AGE_INTERVAL_IDLE_US = 1000000 }; /* between sweeps of the flow table */
+
 struct helper_options {
     uint32_t hold_us_max, trunk_bytes_max, batch_entries_max, flows_max;
     uint64_t flow_idle_us;
@@ -33,7 +35,7 @@ struct helper_host {
     struct relay *relay; /* NULL while it is crashed */
     struct rng rng;
     uint32_t incarnation;
-    uint64_t age_at_us;
+    uint64_t age_at_us, age_interval_us;
     uint64_t restart_at_us; /* NEVER: it stays as it is */
     uint64_t nb_crashes, nb_restarts;
     struct relay_stats past; /* of earlier incarnations, summed */

@@ -239,6 +239,8 @@ static void phase_farewell(struct simulation *sim)
     uint64_t now = sim->world.now_us, clients_leave = now + 2 * config->tombstone_us + FAREWELL_US_SLACK;
     trace_note(&sim->world.trace, now, HOST_SERVER, "phase", "farewell");
     server_drop_newcomers(&sim->server);
+    for (unsigned i = 0; i < sim->scenario.nb_helpers; i++)
+        sim->helpers[i].age_interval_us = HELPER_AGE_INTERVAL_IDLE_US; /* minutes pass in which nothing happens */
     for (uint32_t i = 0; i < sim->application.nb_connections; i++) {
         struct end *end = &sim->connections[i].end[CLIENT];
         struct client *client = &sim->clients[sim->connections[i].plan.client];

@@ -111,7 +111,8 @@ void checkers_client_sent(struct simulation *sim, uint64_t now, const struct vcl
 /* --- at the server ---------------------------------------------------------------------------------------- */
 typedef void frame_visitor(struct simulation *sim, const uint8_t *frame, size_t len, uint16_t path);
 
-/* Calls visit for the C-frame, or for each of the batch. */
+/* Calls visit for the C-frame, or for each of the batch. A batch names its helper itself: its address may be that of a replayed
+ * copy until the helper's next batch. */
 static void each_frame(struct simulation *sim, const uint8_t *buf, size_t len, uint16_t path, frame_visitor *visit)
 {
     struct pmw_trunk trunk;
@@ -124,7 +125,7 @@ static void each_frame(struct simulation *sim, const uint8_t *buf, size_t len, u
         return;
     size_t at = PMW_TRUNK_HEADER_BYTES;
     while (pmw_entry_next(buf, len - PMW_TRUNK_TAG_BYTES, &at, &entry) == 1)
-        visit(sim, entry.frame, entry.frame_len, path);
+        visit(sim, entry.frame, entry.frame_len, trunk.helper_id);
 }
 
 /* S5: what belongs to a connection goes where the highest accepted epoch says, and that never goes back. */
@@ -172,7 +173,14 @@ static void server_frame_sent(struct simulation *sim, const uint8_t *frame, size
 
 void checkers_server_sent(struct simulation *sim, uint64_t now, const struct vcl_datagram *out)
 {
-    each_frame(sim, out->bytes, out->len, host_helper_id(host_of_addr(&out->to)), server_frame_sent);
+    struct pmw_trunk trunk;
+    uint16_t path = 0, receiver = host_helper_id(host_of_addr(&out->to));
+    if (pmw_type_of(out->bytes, out->len) == PMW_TRUNK && pmw_trunk_decode(out->bytes, out->len, &trunk) >= 0)
+        path = trunk.helper_id;
+    /* A batch replayed from another address, and first there, leads the trunk astray until the helper's next one. */
+    if (path != receiver && sim->scenario.net.replay_ppm == 0)
+        verdict_fail(&sim->world.verdict, now, RULE_I3, "the server sends a datagram of path %u to the helper %u", path, receiver);
+    each_frame(sim, out->bytes, out->len, path, server_frame_sent);
 }
 
 /* An authentic RESUME counts from the moment the server has read it. */
