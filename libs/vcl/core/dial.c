@@ -198,15 +198,18 @@ void vcl__dial_on_conn_pto(struct vcl_session *s, uint8_t pto_count, uint64_t fi
 
 /* An OPEN was unanswered twice. While the server may not know the session there is nothing to resume: the OPEN itself
  * goes by the next candidate, under the next epoch, and creates the session there (S2). */
-void vcl__dial_on_open_silence(struct vcl_session *s, uint64_t first_sent_at)
+void vcl__dial_on_open_silence(struct vcl_session *s, uint64_t silent_since)
 {
     struct dial *d = s->dial;
     if (d->state != VCL_PATH_DOWN) {
-        vcl__dial_on_conn_pto(s, 2, first_sent_at);
+        vcl__dial_on_conn_pto(s, 2, silent_since);
         return;
     }
-    if (s->last_rx > first_sent_at || s->e->now < d->spacing.next_at || d->candidates.count < 2 || s->e->lag_us > 0)
+    if (s->last_rx > silent_since || s->e->now < d->spacing.next_at || s->e->lag_us > 0)
         return;
+    const struct vcl_path *next = vcl__candidates_next(&d->candidates, s->e->now, &d->active);
+    if (next == NULL || vcl__path_equal(next, &d->active))
+        return; /* there is only this one */
     vcl__candidates_fail(&d->candidates, s->e->now, &d->active, s->e->cfg.path_penalty_us);
     choose(s);
     if (d->nb_attempts == d->candidates.count)

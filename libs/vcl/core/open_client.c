@@ -119,9 +119,8 @@ int vcl__open_build(struct vcl_conn *c, uint8_t *buf, size_t cap)
     pmw_control_seal(buf, (size_t)len, s->keys.mac_c2s);
     s->dial->token_used = true;
     c->want_open = false;
+    c->open_before_at = c->open_sent_at;
     c->open_sent_at = e->now;
-    if (c->nb_opens_sent == 0)
-        c->open_first_at = e->now;
     if (c->nb_opens_sent < UINT8_MAX)
         c->nb_opens_sent++;
     e->stats.opens++;
@@ -155,11 +154,10 @@ void vcl__open_on_timer(struct vcl_conn *c)
         return;
     e->stats.ptos++;
     c->want_open = true;
-    uint64_t first_sent_at = c->open_first_at;
     if (c->nb_opens_sent >= 2)
-        vcl__dial_on_open_silence(c->s, first_sent_at);
+        vcl__dial_on_open_silence(c->s, c->open_before_at);
     else
-        vcl__dial_on_conn_pto(c->s, 1, first_sent_at);
+        vcl__dial_on_conn_pto(c->s, 1, c->open_sent_at);
     vcl__conn_kick(c);
 }
 

@@ -41,7 +41,7 @@ static bool token_in_time(const struct vcl_engine *e, const struct pmw_token *t)
 
 static void answer(struct vcl_engine *e, const struct route *to, const struct vcl_session *s, const struct vcl_conn *c)
 {
-    uint8_t buf[PMW_OPEN_ACK_BYTES], token[8 + PMW_MAC_BYTES] = {0};
+    uint8_t buf[PMW_OPEN_ACK_BYTES];
     struct pmw_open_ack a = {.session_id = s->id,
                              .open_nonce = c->open_nonce,
                              .cid = c->cid,
@@ -49,11 +49,7 @@ static void answer(struct vcl_engine *e, const struct route *to, const struct vc
                              .rwnd = e->cfg.rcvbuf_bytes,
                              .max_hold_us = MAX_HOLD_US,
                              .max_ack_delay_us = (uint16_t)e->cfg.max_ack_delay_us};
-    for (int i = 0; i < 8; i++)
-        token[i] = (uint8_t)(c->cid >> (56 - 8 * i));
-    pmw_control_seal(token, sizeof(token), s->keys.reset_key);
-    for (int i = 0; i < PMW_MAC_BYTES; i++)
-        a.reset_token[i] = token[8 + i];
+    pmw_reset_token(a.reset_token, s->keys.reset_key, c->cid);
     int len = pmw_open_ack_encode(buf, sizeof(buf), &a);
     pmw_control_seal(buf, (size_t)len, s->keys.mac_s2c);
     e->stats.frames_out++;

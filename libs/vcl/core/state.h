@@ -172,7 +172,7 @@ struct vcl_conn {
     uint16_t port;              /* the client's virtual port */
     uint32_t slot;              /* server */
     uint32_t resumed_epoch;     /* server: RESUME of this epoch was applied */
-    uint64_t open_first_at, open_sent_at, open_until; /* OPEN: first and last copy on this path, when to give up */
+    uint64_t open_before_at, open_sent_at, open_until; /* OPEN: the last but one copy, the last; when to give up */
     uint64_t pto_fired_at, reset_at;
     uint64_t dead_at;           /* end of the tombstone; of the patience with a peer that does not finish */
     uint64_t last_data_tx, last_data_rx;
@@ -253,7 +253,7 @@ void vcl__dial_on_activity(struct vcl_session *s);
 void vcl__dial_on_proof(struct vcl_session *s, uint64_t sent_at);
 void vcl__dial_on_conn_pto(struct vcl_session *s, uint8_t pto_count, uint64_t first_sent_at);
 void vcl__dial_on_open_answer(struct vcl_session *s, uint32_t server_epoch);
-void vcl__dial_on_open_silence(struct vcl_session *s, uint64_t first_sent_at);
+void vcl__dial_on_open_silence(struct vcl_session *s, uint64_t silent_since);
 void vcl__dial_probe(struct vcl_session *s);
 int vcl__dial_on_echo(struct vcl_session *s, const struct pmw_probe *p);
 int vcl__dial_on_pong(struct vcl_session *s, const struct pmw_probe *p);
