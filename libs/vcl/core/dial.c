@@ -121,6 +121,19 @@ static void path_event(struct vcl_session *s, enum vcl_event_type type)
                                               .silent_since_us = d->silent_since});
 }
 
+/* A try is made; when all candidates had theirs, the agent is asked for others: again after each round without success. */
+static void count_attempt(struct vcl_session *s)
+{
+    struct dial *d = s->dial;
+    vcl__spacing_moved(&d->spacing, s->e->now, s->e->cfg.move_interval_min_us, s->e->cfg.move_interval_max_us);
+    if (++d->nb_attempts <= d->candidates.count)
+        return;
+    d->nb_attempts = 0;
+    d->all_tried = true;
+    path_event(s, VCL_EV_PATHS_WANTED);
+}
+
+/* The next candidate becomes the active path, under the next epoch (S1). */
 static void choose(struct vcl_session *s)
 {
     struct dial *d = s->dial;
@@ -132,9 +145,7 @@ static void choose(struct vcl_session *s)
     s->epoch++;
     memset(&d->probe, 0, sizeof(d->probe));
     d->suspect_waits = false;
-    vcl__spacing_moved(&d->spacing, s->e->now, s->e->cfg.move_interval_min_us, s->e->cfg.move_interval_max_us);
-    if (d->nb_attempts < UINT8_MAX)
-        d->nb_attempts++;
+    count_attempt(s);
 }
 
 /* RESUME of the session's epoch on the active path. */
@@ -143,10 +154,7 @@ static void resume(struct vcl_session *s)
     struct vcl_engine *e = s->e;
     struct dial *d = s->dial;
     uint64_t pto = vcl__session_pto(s), until = e->now + RESUME_PTOS * pto;
-    bool stalled = d->nb_attempts > d->candidates.count;
-    if (stalled && d->state != VCL_PATH_STALLED)
-        path_event(s, VCL_EV_PATHS_WANTED);
-    d->state = stalled ? VCL_PATH_STALLED : VCL_PATH_RESUMING;
+    d->state = d->all_tried ? VCL_PATH_STALLED : VCL_PATH_RESUMING;
     d->resume_nonce = vcl__random64(e);
     d->resume_sent_at = e->now;
     d->resume_until = until > d->spacing.next_at ? until : d->spacing.next_at;
@@ -163,6 +171,7 @@ static void leave(struct vcl_session *s)
     d->from_helper_id = d->active.helper_id;
     d->left_at = s->e->now;
     d->nb_attempts = 0;
+    d->all_tried = false;
     choose(s);
     resume(s);
 }
@@ -207,13 +216,13 @@ void vcl__dial_on_open_silence(struct vcl_session *s, uint64_t silent_since)
     }
     if (s->last_rx > silent_since || s->e->now < d->spacing.next_at || s->e->lag_us > 0)
         return;
-    const struct vcl_path *next = vcl__candidates_next(&d->candidates, s->e->now, &d->active);
-    if (next == NULL || vcl__path_equal(next, &d->active))
-        return; /* there is only this one */
     vcl__candidates_fail(&d->candidates, s->e->now, &d->active, s->e->cfg.path_penalty_us);
+    const struct vcl_path *next = vcl__candidates_next(&d->candidates, s->e->now, &d->active);
+    if (next == NULL || vcl__path_equal(next, &d->active)) {
+        count_attempt(s); /* there is only this one: it is tried on */
+        return;
+    }
     choose(s);
-    if (d->nb_attempts == d->candidates.count)
-        path_event(s, VCL_EV_PATHS_WANTED);
     struct list *n, *tmp;
     list_each(n, tmp, &s->conns)
     {
@@ -234,6 +243,7 @@ void vcl__dial_on_open_answer(struct vcl_session *s, uint32_t server_epoch)
         return;
     d->state = VCL_PATH_ACTIVE;
     d->nb_attempts = 0;
+    d->all_tried = false;
     if (server_epoch == s->epoch)
         return;
     /* The first OPEN had arrived after all: the server still sends by the path on which it came. Move it here. */
@@ -251,7 +261,6 @@ void vcl__dial_resumed(struct vcl_session *s)
     if (d->state != VCL_PATH_RESUMING && d->state != VCL_PATH_STALLED)
         return;
     d->state = VCL_PATH_ACTIVE;
-    d->nb_attempts = 0;
     d->last_rx = e->now;
     s->rtt.sampled = false; /* another path: at most this long */
     vcl__rtt_sample(&s->rtt, e->now - d->resume_sent_at);

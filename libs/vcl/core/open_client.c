@@ -41,6 +41,7 @@ static void start_over(struct vcl_session *s)
     d->known = d->token_renewed = d->suspect_waits = false;
     d->state = VCL_PATH_DOWN;
     d->nb_attempts = 0;
+    d->all_tried = false;
     memset(&d->probe, 0, sizeof(d->probe));
 }
 

@@ -108,6 +108,7 @@ struct dial { /* what only the client end of a session has */
     uint64_t left_at;           /* when the last working path was given up: hold_us counts from here */
     uint64_t resume_nonce, resume_sent_at, resume_until, resume_tick_at;
     uint8_t nb_attempts, nb_ticks, resume_budget;
+    bool all_tried;             /* every candidate since the last one that worked */
     bool resume_announce;       /* a RESUME must go out even when it lists nothing */
     struct list resume_queue;   /* vcl_conn.resume_node: to be listed in the next RESUME frames */
     uint32_t nb_resume_waits;   /* listed and not answered */
