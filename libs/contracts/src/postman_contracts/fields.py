@@ -91,5 +91,5 @@ Key32 = Annotated[bytes, *_secret(32)]
 TokenBytes = Annotated[bytes, *_secret(64)]
 
 HelperReportedState = Literal["up", "draining"]
-HelperState = Literal["up", "draining", "down", "gone"]
+HelperState = Literal["starting", "up", "draining", "down", "gone"]
 ServerState = Literal["up", "down", "gone"]

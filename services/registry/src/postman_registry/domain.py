@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Helpers, servers and their leases: what may happen to them, and what becomes true by it. Pure; `now` is an argument.
 
-A node is `up` (or `draining`) while its lease runs, `down` when it ran out, `gone` after a clean end. Each start of a
-node is an incarnation; only the current one may renew or end. A `down` incarnation that renews is up again: it had only
-been cut off. Each change returns the new state and the events that it is.
+A node is `up` (or `draining`) while its lease runs, `down` when it ran out, `gone` after a clean end. A helper is
+`starting` between its registration, which names its incarnation, and its first renewal, when its worker serves. Each
+start of a node is an incarnation; only the current one may renew or end. A `down` incarnation that renews is up again:
+it had only been cut off. Each change returns the new state and the events that it is.
 
-          register              drain            lease runs out
-    (none) ------> up <-------- draining     up, draining ------> down
-                   |  --------->  |                  up <-------- renews
-                   +---- leaves --+---> gone
+          register            renews          drain              lease runs out
+    (none) ------> starting ------> up <-------- draining     all three ------> down
+                                    |  --------->  |                 up <------ renews
+                                    +---- leaves --+---> gone
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Literal
 class HelperStatus(StrEnum):
     """State of a helper."""
 
+    STARTING = "starting"
     UP = "up"
     DRAINING = "draining"
     DOWN = "down"
@@ -92,7 +94,7 @@ class Helper:
     @property
     def is_live(self) -> bool:
         """Whether its incarnation has not ended and its lease was running when last looked at."""
-        return self.status in (HelperStatus.UP, HelperStatus.DRAINING)
+        return self.status in (HelperStatus.STARTING, HelperStatus.UP, HelperStatus.DRAINING)
 
 
 HelperChange = tuple[Helper, list[HelperEvent]]
@@ -103,18 +105,17 @@ def helper_register(
 ) -> HelperChange:
     """A helper starts. `previous` is what had this id before; its incarnation ends here."""
     events = []
-    if previous is not None and previous.is_live:
+    if previous is not None and previous.status in (HelperStatus.UP, HelperStatus.DRAINING):
         events.append(HelperEvent("down", helper_id, previous.incarnation, "superseded"))
     helper = Helper(
         helper_id=helper_id,
         incarnation=previous.incarnation + 1 if previous else 1,
         spec=spec,
-        status=HelperStatus.UP,
+        status=HelperStatus.STARTING,
         is_draining_ordered=False,
         lease_expires_at=now + lease_ttl,
         stats={},
     )
-    events.append(HelperEvent("up", helper_id, helper.incarnation, "registered"))
     return helper, events
 
 
@@ -139,8 +140,10 @@ def helper_renew(
     )
     if status is helper.status:
         return renewed, []
-    reason = "lease-renewed" if helper.status is HelperStatus.DOWN else "reported"
-    return renewed, [HelperEvent(status.value, helper.helper_id, incarnation, reason)]
+    reasons = {HelperStatus.STARTING: "serving", HelperStatus.DOWN: "lease-renewed"}
+    reason = reasons.get(helper.status, "reported")
+    kind: Literal["up", "draining"] = "draining" if status is HelperStatus.DRAINING else "up"
+    return renewed, [HelperEvent(kind, helper.helper_id, incarnation, reason)]
 
 
 def helper_order_drain(helper: Helper) -> HelperChange:

@@ -14,7 +14,7 @@ from postman_registry.rows import helper_from, helper_values
 from postman_registry.tables import helpers
 
 HELPER_ID_MAX: Final = 65535
-_LIVE: Final = (HelperStatus.UP.value, HelperStatus.DRAINING.value)
+_LIVE: Final = (HelperStatus.STARTING.value, HelperStatus.UP.value, HelperStatus.DRAINING.value)
 _REGISTER_LOCK: Final = 0x706D6801
 
 

@@ -87,8 +87,8 @@ class Demo:
         return _Snapshot(
             time.monotonic_ns(),
             times.user + times.system,
-            sum(c["relay"]["trunk_batches_out"] for c in counters),
-            sum(c["relay"]["trunk_data_entries_out"] for c in counters),
+            sum(c["trunk_batches_out"] for c in counters),
+            sum(c["trunk_data_entries_out"] for c in counters),
         )
 
     def _without_worker(self, stack: Stack) -> set[str]:

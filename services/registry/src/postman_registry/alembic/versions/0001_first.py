@@ -61,7 +61,7 @@ def _make_helpers() -> None:
         sa.Column("lease_expires_at", TIME, nullable=False),
         sa.Column("stats", JSONB, nullable=False),
         sa.CheckConstraint("helper_id BETWEEN 1 AND 65535", name="helper_id_16_bits"),
-        sa.CheckConstraint("status IN ('up', 'draining', 'down', 'gone')", name="helper_status_known"),
+        sa.CheckConstraint("status IN ('starting', 'up', 'draining', 'down', 'gone')", name="helper_status_known"),
         schema=SCHEMA,
     )
     op.create_index("helpers_live", "helpers", ["status", "lease_expires_at"], schema=SCHEMA)
