@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A client engine, a server engine and a relay in one process under a script: deliver, lose, repeat, reorder and change
+ * datagrams, make up others, act as the applications, let time pass, change paths, run out of memory.
+ *
+ * The first byte of the script says who forges. Somebody without keys: a changed datagram must be refused, what is read
+ * must be a prefix of what was written, and on a network that works again everything arrives. Somebody with every key
+ * (forge.h): the engines must merely survive, within their memory.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "endpoint.h"
+#include "forge.h"
+#include "fuzz_input.h"
+#include "relay.h"
+#include "require.h"
+#include "streams.h"
+
+enum {
+    FLIGHT_MAX = 128, /* datagrams under way; more are lost */
+    STEPS_MAX = 300,
+    ROUNDS_MAX = 2000, /* of the network that works again at the end */
+    HELPER_ID = 3,
+    SERVER_ID = 7,
+    RELAY_CLIENT_PORT = 4701,
+    RELAY_TRUNK_PORT = 4702,
+};
+static const uint64_t START_US = 1000000, UNIX_OFFSET_US = 1700000000ull * 1000000, SETTLE_US = 20000000,
+                      SLEEP_US_MAX = 100000000;
+static const struct pmw_addr CLIENT_ADDR = {.ip = {198, 18, 0, 1}, .port = 4000, .family = 4};
+static const struct pmw_addr SERVER_ADDR = {.ip = {198, 18, 0, 2}, .port = 9000, .family = 4};
+static const struct pmw_addr RELAY_ADDR = {.ip = {198, 18, 0, 3}, .port = RELAY_CLIENT_PORT, .family = 4};
+static const struct pmw_addr RELAY_TRUNK_ADDR = {.ip = {198, 18, 0, 3}, .port = RELAY_TRUNK_PORT, .family = 4};
+static const uint8_t CID_KEY[16] = "a fuzzer's cid", K_SRV[PMW_KEY_BYTES] = "k_srv",
+                     TRUNK_SECRET[PMW_KEY_BYTES] = "trunk";
+
+struct flight {
+    struct pmw_addr from, to;
+    size_t len;
+    uint8_t bytes[PMW_TRUNK_BYTES_MAX];
+};
+struct world {
+    uint64_t now;
+    struct endpoint client, server;
+    struct vcl_session *session;
+    struct vcl_path paths[2];
+    struct relay *relay;
+    bool relay_dead, faithful;
+    struct streams streams;
+    struct forge forge;
+    struct flight flight[FLIGHT_MAX];
+    unsigned nb_flight;
+};
+
+/* --- the network ---------------------------------------------------------------------------- */
+static void launch(struct world *w, const struct pmw_addr *from, const struct pmw_addr *to, const uint8_t *buf,
+                   size_t len)
+{
+    REQUIRE(len > 0 && len <= PMW_TRUNK_BYTES_MAX);
+    if (w->nb_flight == FLIGHT_MAX)
+        return;
+    struct flight *f = &w->flight[w->nb_flight++];
+    f->from = *from;
+    f->to = *to;
+    f->len = len;
+    memcpy(f->bytes, buf, len);
+}
+
+static uint8_t *relay_buffer(void *ctx, size_t cap)
+{
+    return malloc(cap);
+}
+
+static void relay_release(void *ctx, uint8_t *buf)
+{
+    free(buf);
+}
+
+static void relay_send(void *ctx, uint8_t *buf, size_t len, const struct pmw_addr *to, bool to_server)
+{
+    launch(ctx, to_server ? &RELAY_TRUNK_ADDR : &RELAY_ADDR, to, buf, len);
+    free(buf);
+}
+
+static void *zeroed(size_t size)
+{
+    return calloc(1, size);
+}
+
+/* Returns what the receiver said: 0 or a drop reason; -1 when nobody is there. */
+static int arrive(struct world *w, const struct pmw_addr *from, const struct pmw_addr *to, const uint8_t *buf,
+                  size_t len)
+{
+    int rc = -1;
+    uint8_t *exact = malloc(len > 0 ? len : 1); /* so that the sanitizer sees an over-read */
+    if (len > 0)
+        memcpy(exact, buf, len);
+    if (pmw_addr_equal(to, &CLIENT_ADDR))
+        rc = vcl_engine_receive(w->client.engine, w->now, from, exact, len);
+    else if (pmw_addr_equal(to, &SERVER_ADDR))
+        rc = vcl_engine_receive(w->server.engine, w->now, from, exact, len);
+    else if (pmw_addr_equal(to, &RELAY_ADDR) && !w->relay_dead)
+        relay_client_datagram(w->relay, w->now, from, exact, len);
+    else if (pmw_addr_equal(to, &RELAY_TRUNK_ADDR) && !w->relay_dead)
+        relay_trunk_datagram(w->relay, w->now, from, exact, len);
+    free(exact);
+    REQUIRE(rc >= -1 && rc < VCL_DROP_COUNT);
+    return rc;
+}
+
+static struct flight take_flight(struct world *w, unsigned index)
+{
+    struct flight f = w->flight[index];
+    memmove(&w->flight[index], &w->flight[index + 1], (--w->nb_flight - index) * sizeof(f));
+    forge_observe(&w->forge, f.bytes, f.len);
+    return f;
+}
+
+static void deliver(struct world *w, unsigned index)
+{
+    struct flight f = take_flight(w, index);
+    arrive(w, &f.from, &f.to, f.bytes, f.len);
+}
+
+/* A changed copy arrives before the datagram itself. */
+static void forge_copy(struct world *w, struct input *in, unsigned index)
+{
+    struct flight f = w->flight[index];
+    bool to_server = pmw_addr_equal(&f.to, &SERVER_ADDR) || pmw_addr_equal(&f.to, &RELAY_ADDR);
+    forge_observe(&w->forge, f.bytes, f.len);
+    size_t len = take_mutation(in, f.bytes, f.len, sizeof(f.bytes));
+    bool same = len == f.len && memcmp(f.bytes, w->flight[index].bytes, len) == 0;
+    if (!w->faithful)
+        forge_seal(&w->forge, f.bytes, len, to_server);
+    int rc = arrive(w, &f.from, &f.to, f.bytes, len);
+    if (w->faithful && !same && rc == 0) /* PONG alone has no MAC: it is no more than a hint */
+        REQUIRE(pmw_type_of(f.bytes, len) == PMW_PONG);
+}
+
+static void make_up(struct world *w, struct input *in)
+{
+    static const struct pmw_addr *const places[] = {&CLIENT_ADDR, &SERVER_ADDR, &RELAY_ADDR, &RELAY_TRUNK_ADDR};
+    uint8_t buf[PMW_TRUNK_BYTES_MAX], where = take8(in);
+    size_t len = take_bytes(in, buf, sizeof(buf));
+    const struct pmw_addr *to = places[where % 4], *from = places[where / 4 % 4];
+    if (!w->faithful)
+        forge_seal(&w->forge, buf, len, to == &SERVER_ADDR || to == &RELAY_ADDR);
+    arrive(w, from, to, buf, len);
+}
+
+/* --- engines and time ----------------------------------------------------------------------- */
+static void renew_token(struct world *w)
+{
+    uint8_t token[PMW_TOKEN_BYTES];
+    struct pmw_token t = {
+        .key_id = 1, .lifetime_s = 120, .max_conns = 64, .server_id = SERVER_ID, .client_id = 5, .service_id = 6};
+    t.not_before = (uint32_t)((w->now + UNIX_OFFSET_US) / 1000000);
+    pmw_token_encode(token, &t);
+    pmw_token_mac(t.mac, K_SRV, token);
+    pmw_token_encode(token, &t);
+    pmw_token_key(w->forge.token_key, K_SRV, token);
+    if (w->session != NULL) {
+        vcl_session_set_token(w->session, token, w->forge.token_key);
+        return;
+    }
+    struct vcl_peer peer = {.server_id = SERVER_ID, .nb_paths = 2};
+    memcpy(peer.token, token, sizeof(token));
+    memcpy(peer.token_key, w->forge.token_key, sizeof(peer.token_key));
+    memcpy(peer.paths, w->paths, sizeof(w->paths));
+    REQUIRE(vcl_session_new(w->client.engine, w->now, &peer, &w->session) == VCL_OK);
+}
+
+/* Events and datagrams until there are none. */
+static void drain(struct world *w, struct endpoint *p)
+{
+    struct vcl_event event;
+    struct vcl_datagram out;
+    for (unsigned i = 0;; i++) {
+        REQUIRE(i < 20000);
+        if (vcl_engine_next_event(p->engine, &event)) {
+            if (event.type == VCL_EV_TOKEN_WANTED)
+                renew_token(w);
+        } else if (vcl_engine_send(p->engine, w->now, &out)) {
+            launch(w, &p->addr, &out.to, out.bytes, out.len);
+        } else {
+            return;
+        }
+    }
+}
+
+static void run_engine(struct world *w, struct endpoint *p)
+{
+    uint64_t due = vcl_engine_next_timer(p->engine);
+    if (due <= w->now)
+        vcl_engine_on_timer(p->engine, w->now, w->now - due);
+    drain(w, p);
+}
+
+static void run(struct world *w)
+{
+    if (!w->relay_dead)
+        relay_flush_due(w->relay, w->now);
+    run_engine(w, &w->client);
+    run_engine(w, &w->server);
+}
+
+/* To the next timer of either engine or the relay, but no further than until. */
+static void sleep_until(struct world *w, uint64_t until)
+{
+    uint64_t next = until, client = vcl_engine_next_timer(w->client.engine),
+             server = vcl_engine_next_timer(w->server.engine);
+    uint64_t relay = w->relay_dead ? UINT64_MAX : relay_flush_due(w->relay, w->now);
+    next = client < next ? client : next;
+    next = server < next ? server : next;
+    next = relay < next ? relay : next;
+    w->now = next > w->now ? next : w->now;
+}
+
+/* --- steps ---------------------------------------------------------------------------------- */
+static void network_step(struct world *w, struct input *in, uint8_t what)
+{
+    if (w->nb_flight == 0)
+        return;
+    uint8_t arg = take8(in);
+    unsigned index = arg % w->nb_flight;
+    switch (what) {
+    case 0:
+    case 1:
+        for (unsigned i = 0; i <= arg % 8u && w->nb_flight > 0; i++)
+            deliver(w, 0);
+        break;
+    case 2:
+        deliver(w, index);
+        break;
+    case 3:
+        take_flight(w, index);
+        break;
+    case 4: {
+        struct flight f = w->flight[index];
+        arrive(w, &f.from, &f.to, f.bytes, f.len);
+        break;
+    }
+    default:
+        forge_copy(w, in, index);
+    }
+}
+
+static void path_step(struct world *w, struct input *in)
+{
+    uint8_t what = take8(in);
+    switch (what % 8) {
+    case 0:
+    case 1:
+        w->relay_dead = what & 8;
+        break;
+    case 2:
+        vcl_session_hint(w->session, w->now, what & 8 ? HELPER_ID : 0, (enum vcl_hint)(1 + what / 16 % 3));
+        break;
+    case 3:
+        vcl_session_set_paths(w->session, w->now, w->paths + (what >> 7), 1);
+        break;
+    case 4:
+        vcl_session_set_paths(w->session, w->now, w->paths, 2);
+        break;
+    case 5:
+        renew_token(w);
+        break;
+    case 6:
+        w->client.allocs_until_failure = what & 8 ? take8(in) : 0;
+        break;
+    default:
+        w->server.allocs_until_failure = what & 8 ? take8(in) : 0;
+    }
+}
+
+static void application_step(struct world *w, struct input *in, enum side side)
+{
+    uint8_t which = take8(in), what = take8(in);
+    if (which >= 0xc0 && side == CLIENT)
+        streams_open(&w->streams, w->session, w->now);
+    else if (which >= 0xc0)
+        streams_accept(&w->streams, w->server.engine);
+    else
+        streams_act(&w->streams, side, which, what, take16(in) % (2 * BUFFER_BYTES), w->now);
+}
+
+static void step(struct world *w, struct input *in)
+{
+    uint8_t what = take8(in) % 16;
+    if (what <= 6) {
+        network_step(w, in, what);
+    } else if (what <= 9) {
+        application_step(w, in, CLIENT);
+    } else if (what <= 11) {
+        application_step(w, in, SERVER);
+    } else if (what == 12) {
+        uint16_t us = take16(in);
+        w->now += us & 0x8000 ? (uint64_t)(us & 0x7fff) * 50 : us; /* the long ones: a process that stood still */
+    } else if (what == 13) {
+        sleep_until(w, w->now + SLEEP_US_MAX);
+    } else if (what == 14) {
+        path_step(w, in);
+    } else {
+        make_up(w, in);
+    }
+    run(w);
+}
+
+/* Nothing is lost any more: what the applications wrote arrives, if their connections have survived. */
+static void settle(struct world *w)
+{
+    uint64_t until = w->now + SETTLE_US;
+    w->relay_dead = false;
+    w->client.allocs_until_failure = w->server.allocs_until_failure = 0;
+    vcl_session_set_paths(w->session, w->now, w->paths, 2);
+    for (unsigned round = 0; round < ROUNDS_MAX && w->now < until; round++) {
+        while (w->nb_flight > 0)
+            deliver(w, 0);
+        streams_accept(&w->streams, w->server.engine);
+        streams_read_all(&w->streams, w->now);
+        run(w);
+        if (w->nb_flight == 0)
+            sleep_until(w, until);
+    }
+    streams_require_delivered(&w->streams);
+}
+
+/* --- the world ------------------------------------------------------------------------------ */
+static void relay_begin(struct world *w)
+{
+    struct relay_config config = {
+        .helper_id = HELPER_ID,
+        .incarnation = 1,
+        .flows_max = 16,
+        .servers_max = 2,
+        .flow_idle_us = 1000000,
+        .trunk_bytes_max = 1440,
+        .hold_us_max = 100,
+        .batch_entries_max = PMW_TRUNK_ENTRIES_MAX,
+        .sink = {.ctx = w, .alloc = relay_buffer, .send = relay_send, .release = relay_release},
+        .alloc = zeroed,
+        .free = free,
+    };
+    struct relay_server s = {.server_id = SERVER_ID, .addr = SERVER_ADDR};
+    struct pmw_trunk_keys keys;
+    memcpy(config.cid_key, CID_KEY, sizeof(CID_KEY));
+    pmw_trunk_keys_derive(&keys, TRUNK_SECRET, HELPER_ID, config.incarnation);
+    memcpy(s.trunk_key_to_server, keys.to_server, 16);
+    memcpy(s.trunk_key_to_helper, keys.to_helper, 16);
+    REQUIRE(relay_new(&w->relay, &config) == 0 && relay_server_set(w->relay, &s) == 0);
+}
+
+static void world_new(struct world *w)
+{
+    struct vcl_config config;
+    w->now = START_US;
+    w->paths[0] = (struct vcl_path){.addr = RELAY_ADDR, .helper_id = HELPER_ID};
+    w->paths[1] = (struct vcl_path){.addr = SERVER_ADDR};
+    w->forge.helper_id = HELPER_ID;
+    w->forge.helper_incarnation = 1;
+    memcpy(w->forge.k_srv, K_SRV, sizeof(K_SRV));
+    memcpy(w->forge.trunk_secret, TRUNK_SECRET, sizeof(TRUNK_SECRET));
+    vcl_config_defaults(&config);
+    config.unix_offset_us = (int64_t)UNIX_OFFSET_US;
+    endpoint_new(&w->client, &config, &CLIENT_ADDR);
+    config.server_id = SERVER_ID;
+    config.service_id = 6;
+    config.incarnation = 1;
+    config.nb_keys = 1;
+    config.keys[0].key_id = 1;
+    memcpy(config.keys[0].key, K_SRV, sizeof(K_SRV));
+    memcpy(config.cid_key, CID_KEY, sizeof(CID_KEY));
+    memcpy(config.trunk_secret, TRUNK_SECRET, sizeof(TRUNK_SECRET));
+    endpoint_new(&w->server, &config, &SERVER_ADDR);
+    relay_begin(w);
+    renew_token(w);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct world world;
+    struct world *w = &world;
+    struct input in = {data, data + size};
+    memset(w, 0, sizeof(*w));
+    w->faithful = w->streams.faithful = take8(&in) % 2 == 0;
+    world_new(w);
+    for (int i = 0; i < STEPS_MAX && in.at < in.end; i++)
+        step(w, &in);
+    if (w->faithful)
+        settle(w);
+    vcl_engine_shutdown(w->client.engine, w->now);
+    run(w);
+    endpoint_free(&w->client);
+    endpoint_free(&w->server);
+    relay_free(w->relay);
+    return 0;
+}
