@@ -245,11 +245,13 @@ int vcl__on_resume(struct vcl_engine *e, const struct route *from, const uint8_t
     assert(n > 0);
     pmw_control_seal(out, (size_t)n, s->keys.mac_s2c);
     e->stats.frames_out++;
-    vcl__ctl_push(e, from, out, n);
+    vcl__ctl_push(e, &s->route, out, n);
     return 0;
 }
 
-/* S8: answered on the path on which it came, for that is what it asks about. */
+/* S8: answered on the session's path when it names the session's epoch. Was the RESUME of that epoch first seen as a copy
+ * from a wrong address, then the client hears nothing and moves on. Under another epoch the path on which it came is
+ * what it asks about. */
 int vcl__on_probe(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len)
 {
     struct pmw_probe p;
@@ -267,6 +269,6 @@ int vcl__on_probe(struct vcl_engine *e, const struct route *from, const uint8_t 
     int n = pmw_probe_encode(out, sizeof(out), PMW_ECHO, &p);
     pmw_control_seal(out, (size_t)n, s->keys.mac_s2c);
     e->stats.frames_out++;
-    vcl__ctl_push(e, from, out, n);
+    vcl__ctl_push(e, p.epoch == s->epoch ? &s->route : from, out, n);
     return 0;
 }
