@@ -47,7 +47,8 @@ cdef class Conn:
         self.ready()
         if flags & ~MSG_ACCEPTED:
             raise OSError(_errno.EOPNOTSUPP, f"flags {flags & ~MSG_ACCEPTED:#x} are not supported on a VCL connection")
-        return 0 if flags & MSG_DONTWAIT else deadline_of(self.timeout_s)
+        # As CPython: with a timeout, the kernel's refusal to wait is answered by waiting for the timeout.
+        return 0 if flags & MSG_DONTWAIT and self.timeout_s < 0 else deadline_of(self.timeout_s)
 
     # --- life ---------------------------------------------------------------------------------------
 

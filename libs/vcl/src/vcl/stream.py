@@ -160,12 +160,9 @@ class Stream(Conn):
             view = memoryview(buffer).cast("B")
             if len(view) == 0:
                 continue
-            try:
-                n = self.recv_into(view, 0, flags | (socket.MSG_DONTWAIT if total else 0))
-            except BlockingIOError:
-                if total:
-                    break
-                raise
+            if total and not self.readable_bytes():
+                break
+            n = self.recv_into(view, 0, flags)
             total += n
             if n < len(view):
                 break
