@@ -36,10 +36,15 @@ bool vcl__dial_may_send(const struct vcl_session *s)
 }
 
 /* --- probes (S8, S12) ------------------------------------------------------------------------ */
+/* How long a probe may be unanswered. Those that only pass the time until S9 allows a move come slower and slower. */
 static uint64_t probe_gap(const struct vcl_session *s)
 {
-    uint64_t pto = vcl__session_pto(s);
-    return pto > s->e->cfg.probe_interval_us ? pto : s->e->cfg.probe_interval_us;
+    uint64_t gap = vcl__session_pto(s);
+    if (gap < s->e->cfg.probe_interval_us)
+        gap = s->e->cfg.probe_interval_us;
+    for (uint8_t n = PROBES_SILENT; n < s->dial->probe.nb_unanswered && gap < s->e->cfg.pto_max_us; n++)
+        gap *= 2;
+    return gap;
 }
 
 static void probe_send(struct vcl_session *s)
@@ -148,12 +153,19 @@ static void choose(struct vcl_session *s)
     count_attempt(s);
 }
 
+/* The path that is tried is not the one that was measured: a slow one must not slow down the search. */
+static uint64_t resume_pto(const struct vcl_session *s)
+{
+    uint64_t pto = vcl__session_pto(s);
+    return pto < s->e->cfg.pto_max_us ? pto : s->e->cfg.pto_max_us;
+}
+
 /* RESUME of the session's epoch on the active path. */
 static void resume(struct vcl_session *s)
 {
     struct vcl_engine *e = s->e;
     struct dial *d = s->dial;
-    uint64_t pto = vcl__session_pto(s), until = e->now + RESUME_PTOS * pto;
+    uint64_t pto = resume_pto(s), until = e->now + RESUME_PTOS * pto;
     d->state = d->all_tried ? VCL_PATH_STALLED : VCL_PATH_RESUMING;
     d->resume_nonce = vcl__random64(e);
     d->resume_sent_at = e->now;
@@ -306,7 +318,7 @@ static uint64_t on_timer_resuming(struct vcl_session *s)
         resume(s);
     } else if (due(e, d->resume_tick_at) && d->nb_ticks < RESUME_PTOS) {
         d->nb_ticks++;
-        d->resume_tick_at = e->now + vcl__session_pto(s);
+        d->resume_tick_at = e->now + resume_pto(s);
         vcl__resume_relist(s);
     }
     uint64_t next = d->nb_ticks < RESUME_PTOS && d->resume_tick_at < d->resume_until ? d->resume_tick_at
