@@ -99,6 +99,7 @@ static void finish(struct application *app, struct connection *c, enum side side
 {
     struct end *end = &c->end[side];
     end->done = true;
+    app->nb_ends_done++;
     end->fin_sent = true; /* nothing more will be written */
     if (end->conn)
         vcl_conn_release(end->conn, local_now);
@@ -116,6 +117,7 @@ void application_fail(struct application *app, struct connection *c, enum side s
                      side_name(side), vcl_error_text(error));
     if (!end->conn) {
         end->done = true;
+        app->nb_ends_done++;
         note(app, c, side, "failed before it began", 0);
     }
 }

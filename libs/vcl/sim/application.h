@@ -21,6 +21,7 @@ struct application {
     uint32_t nb_connections;
     enum application_plant plant;
     uint64_t bytes_read, refusals;
+    uint32_t nb_ends_done;
     /* Whether an end may see this error; set by checkers.c. */
     bool (*error_is_explained)(void *ctx, const struct connection *c, enum side side, int error);
     void *ctx;

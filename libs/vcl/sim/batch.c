@@ -206,11 +206,14 @@ bool batch_run(const struct batch_options *o)
 /* --- self-test ------------------------------------------------------------------------------------------------ */
 static bool plant_is_seen(enum plant plant, uint64_t from, uint64_t count)
 {
+    /* The rule that must see it, and another that may come first: a few foreign bytes cannot be told from damaged ones, and a
+     * connection that waits for a silent path ends by its own timeout. */
     static const enum rule expected[PLANTED_COUNT] = {
-        [PLANTED_SWAP] = RULE_I1,      [PLANTED_SKIP] = RULE_I1,       [PLANTED_REPEAT] = RULE_I1,
-        [PLANTED_CROSS] = RULE_I2,     [PLANTED_STALE_PATH] = RULE_I3, [PLANTED_SILENCE] = RULE_I4,
-        [PLANTED_LEAK] = RULE_MEMORY,  [PLANTED_DRIFT] = RULE_NONE,    [PLANTED_FLIP_PAYLOAD] = RULE_NONE,
+        [PLANTED_SWAP] = RULE_I1,     [PLANTED_SKIP] = RULE_I1,       [PLANTED_REPEAT] = RULE_I1,
+        [PLANTED_CROSS] = RULE_I2,    [PLANTED_STALE_PATH] = RULE_I3, [PLANTED_SILENCE] = RULE_ERROR,
+        [PLANTED_LEAK] = RULE_MEMORY, [PLANTED_DRIFT] = RULE_NONE,    [PLANTED_FLIP_PAYLOAD] = RULE_NONE,
     };
+    static const enum rule tolerated[PLANTED_COUNT] = {[PLANTED_CROSS] = RULE_I1, [PLANTED_SILENCE] = RULE_I4};
     uint64_t seen = 0, wrong = 0;
     for (uint64_t seed = from; seed < from + count; seed++) {
         struct run_result r, again;
@@ -222,7 +225,7 @@ static bool plant_is_seen(enum plant plant, uint64_t from, uint64_t count)
                       : plant == PLANTED_DRIFT      ? r.hash != again.hash
                                                     : r.verdict.rule == expected[plant];
         seen += biting;
-        wrong += r.verdict.rule != RULE_NONE && r.verdict.rule != expected[plant];
+        wrong += r.verdict.rule != RULE_NONE && r.verdict.rule != expected[plant] && r.verdict.rule != tolerated[plant];
     }
     printf("planted %-13s seen by %s in %" PRIu64 " of %" PRIu64 " seeds%s\n", plant_name(plant),
            plant == PLANTED_FLIP_PAYLOAD ? "check counters" : plant == PLANTED_DRIFT ? "determinism" : rule_name(expected[plant]),

@@ -205,6 +205,7 @@ void client_init(struct client *client, struct simulation *sim, unsigned index, 
     struct engine_user user = {client, client_event, client_run, client_sent, client_received};
     client->engine.clock_offset_us = sim->scenario.clock_offsets ? rng_log_between(&stream, 1, 1000000000000u) : 0;
     client->engine.reports_lag = sim->scenario.reports_lag;
+    config.unix_offset_us -= (int64_t)client->engine.clock_offset_us;
     engine_host_init(&client->engine, &sim->world, host, (uint16_t)(PORT_CLIENT + index), &config, &user, random);
     client->engine.host->poll_us_max = sim->scenario.endpoint_poll_us_max;
 }

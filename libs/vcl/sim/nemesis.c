@@ -235,6 +235,9 @@ void nemesis_calm(struct nemesis *n, struct simulation *sim)
 {
     n->next_at_us = NEVER;
     net_calm(&sim->world.net);
+    sim->server.engine.memory.fail_at = 0;
+    for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
+        sim->clients[i].engine.memory.fail_at = 0;
     for (unsigned i = 0; i < HOSTS_MAX; i++)
         if (sim->world.hosts[i].paused_until_us > sim->world.now_us)
             sim->world.hosts[i].paused_until_us = sim->world.now_us;

@@ -68,8 +68,8 @@ static void workload_draw(struct scenario *s, struct rng *rng)
 {
     s->workload = (struct workload_options){
         .connections_per_client_max = (uint32_t)rng_between(rng, 1, 8),
-        .bytes_max = rng_log_between(rng, 16, 65536),
-        .rounds_max = (uint32_t)rng_log_between(rng, 1, 48),
+        .bytes_max = rng_log_between(rng, 16, 524288),
+        .rounds_max = (uint32_t)rng_log_between(rng, 1, 256),
         .abort_ppm = coin(rng) ? PPM / 8 : 0,
         .release_early_ppm = coin(rng) ? PPM / 2 : 0,
         .slow_reader_ppm = coin(rng) ? PPM / 8 : 0,

@@ -187,7 +187,7 @@ void server_init(struct server *server, struct simulation *sim, struct rng *rng)
     server->engine.clock_offset_us = sim->scenario.clock_offsets ? rng_log_between(&stream, 1, 1000000000000u) : 0;
     server->engine.reports_lag = sim->scenario.reports_lag;
     simulation_engine_config(sim, &config, HOST_SERVER, &stream);
-    config.unix_offset_us = sim->identity.unix_offset_us - (int64_t)server->engine.clock_offset_us;
+    config.unix_offset_us -= (int64_t)server->engine.clock_offset_us;
     server_config(sim, &config);
     struct engine_user user = {server, server_event, server_run, server_sent, server_received};
     engine_host_init(&server->engine, &sim->world, HOST_SERVER, PORT_SERVER, &config, &user, random);

@@ -9,7 +9,6 @@
 
 enum {
     STEPS_MAX = 20000000,              /* of one run; the largest honest runs need a tenth */
-    DONE_CHECK_STEPS = 64,             /* how often the calm phase asks whether all is done */
     LIVE_US_BASE = 15000000,           /* I4: longest backoffs (moves 1 s, PTO 100 ms, penalty 5 s) a few times over */
     FAREWELL_US_SLACK = 15000000,      /* beyond the tombstones and idle sessions */
     UNIX_START_S = 1700000000,         /* the date of virtual time 0 */
@@ -38,7 +37,8 @@ void simulation_engine_config(const struct simulation *sim, struct vcl_config *c
     config->sndbuf_bytes = s->sndbuf_bytes;
     config->rcvbuf_bytes = s->rcvbuf_bytes;
     config->trunk_bytes_max = s->trunk_bytes_max;
-    config->unix_offset_us = sim->identity.unix_offset_us;
+    int64_t skew_s = (int64_t)rng_below(rng, 2 * CLOCK_SKEW_S + 1) - CLOCK_SKEW_S;
+    config->unix_offset_us = sim->identity.unix_offset_us + skew_s * 1000000;
 }
 
 void simulation_token(const struct simulation *sim, uint32_t client_id, bool expired, struct rng *rng,
@@ -69,8 +69,7 @@ static void identity_draw(struct server_identity *id, struct rng *rng)
     rng_bytes(rng, id->cid_key, sizeof id->cid_key);
     rng_bytes(rng, id->trunk_secret, sizeof id->trunk_secret);
     rng_bytes(rng, id->key, sizeof id->key);
-    int64_t skew_s = (int64_t)rng_below(rng, 2 * CLOCK_SKEW_S + 1) - CLOCK_SKEW_S;
-    id->unix_offset_us = (UNIX_START_S + skew_s) * 1000000;
+    id->unix_offset_us = (int64_t)UNIX_START_S * 1000000;
 }
 
 /* --- building ------------------------------------------------------------------------------------------------ */
@@ -221,9 +220,10 @@ static void phase_calm(struct simulation *sim, struct run_result *result)
     nemesis_calm(&sim->nemesis, sim);
     trace_note(&sim->world.trace, sim->world.now_us, HOST_SERVER, "phase", "calm");
     uint64_t start = sim->world.now_us, limit = start + LIVE_US_BASE + honest_work_us(sim);
-    for (uint64_t i = 0; may_go_on(sim); i++) {
-        if (i % DONE_CHECK_STEPS == 0 && all_done(sim))
+    for (uint32_t done = UINT32_MAX; may_go_on(sim);) {
+        if (done != sim->application.nb_ends_done && all_done(sim))
             break;
+        done = sim->application.nb_ends_done;
         if (!world_step(&sim->world, limit))
             break;
     }

@@ -2,20 +2,19 @@
  * Plans of connections: see workload.h. */
 #include "workload.h"
 
-enum { CALL_BYTES_MAX = 65536 };
+enum { CALL_BYTES_MAX = 65536, CALLS_PER_STREAM = 256 };
 
-static uint32_t call_bytes(struct rng *rng)
+/* Calls of a few bytes on a stream of many kilobytes cost much time and show nothing new. */
+static uint32_t call_bytes(uint64_t stream_bytes, struct rng *rng)
 {
-    return (uint32_t)rng_log_between(rng, 1, CALL_BYTES_MAX);
+    uint64_t least = stream_bytes / CALLS_PER_STREAM + 1, drawn = rng_log_between(rng, 1, CALL_BYTES_MAX);
+    return (uint32_t)(drawn < least ? least : drawn);
 }
 
-static void end_plan_draw(struct end_plan *end, const struct workload_options *o, struct rng *rng)
+static void end_plan_draw(struct end_plan *end, uint64_t peer_bytes, const struct workload_options *o, struct rng *rng)
 {
-    /* Calls of a few bytes on a stream of many kilobytes cost much time and show nothing new. */
-    uint64_t call_min = end->total_bytes / 256 + 1;
-    uint32_t written = call_bytes(rng), read = call_bytes(rng);
-    end->write_bytes_max = written < call_min ? (uint32_t)call_min : written;
-    end->read_bytes_max = read < call_min ? (uint32_t)call_min : read;
+    end->write_bytes_max = call_bytes(end->total_bytes, rng);
+    end->read_bytes_max = call_bytes(peer_bytes, rng);
     if (rng_chance(rng, PPM / 8))
         end->write_gap_us = rng_log_between(rng, 10, 5000);
     if (rng_chance(rng, o->slow_reader_ppm))
@@ -49,7 +48,7 @@ void connection_plan_draw(struct connection_plan *plan, uint8_t client, const st
     *plan = (struct connection_plan){.client = client, .open_at_us = rng_below(rng, options->open_us_max + 1)};
     sizes_draw(plan, options, rng);
     for (int side = 0; side < SIDES; side++)
-        end_plan_draw(&plan->end[side], options, rng);
+        end_plan_draw(&plan->end[side], plan->end[side_peer((enum side)side)].total_bytes, options, rng);
     if (rng_chance(rng, options->abort_ppm)) {
         struct end_plan *end = &plan->end[rng_below(rng, SIDES)];
         end->abort_after_bytes = rng_below(rng, plan->end[CLIENT].total_bytes + plan->end[SERVER].total_bytes + 1);
