@@ -9,7 +9,6 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -42,7 +41,7 @@ def hand_made_grant(server_id: int = SERVER_ID) -> ServerGrant:
     )
 
 
-def hand_made_peer(grant: ServerGrant, address: str, port: int, lifetime_s: int = 3600) -> Peer:
+def hand_made_peer(grant: ServerGrant, address: str, port: int, not_before_s: int | None = None) -> Peer:
     """What a registry would answer to a client."""
     key = grant.keys[0]
     fields = Token(
@@ -50,8 +49,8 @@ def hand_made_peer(grant: ServerGrant, address: str, port: int, lifetime_s: int 
         client_id=1,
         service_id=grant.service_id,
         server_id=grant.server_id,
-        not_before_s=int(time.time()),
-        lifetime_s=lifetime_s,
+        not_before_s=int(time.time()) if not_before_s is None else not_before_s,
+        lifetime_s=3600,
         max_conns=65535,
         random=secrets.token_bytes(16),
     )
@@ -117,9 +116,9 @@ class VclWorld(KernelWorld):
         return Socket(stream, "vcl")
 
     def expired_peer(self) -> Peer:
-        """The same server, with a token that has run out."""
-        fresh = hand_made_peer(self.grant, "127.0.0.1", self.endpoint.driver.udp_port, lifetime_s=0)
-        return replace(fresh)
+        """The same server, with a token that ran out an hour ago."""
+        port = self.endpoint.driver.udp_port
+        return hand_made_peer(self.grant, "127.0.0.1", port, not_before_s=int(time.time()) - 7200)
 
     def close(self) -> None:
         self.listener.close()
