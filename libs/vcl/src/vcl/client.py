@@ -12,6 +12,7 @@ from typing import Any, Final
 from vcl.agent import Agent
 from vcl.agent_types import REASON_NO_SERVER, Lookup
 from vcl.errors import TokenExpiredError, timed_out
+from vcl.exits import JOIN_S, LINGER_S
 from vcl.sessions import Sessions
 from vcl.socket import Socket
 from vcl.stream import Stream
@@ -43,6 +44,17 @@ def client_sessions(*, create: bool = True) -> Sessions | None:
         if _sessions is None and create:
             _sessions = Sessions(Agent.shared())
         return _sessions
+
+
+def close_client(linger_s: float = LINGER_S) -> None:
+    """Ends all connections that connect() made, with up to linger_s for their last bytes; a later connect() starts
+    afresh. At the end of the process this happens by itself."""
+    global _sessions
+    with _sessions_lock:
+        sessions, _sessions = _sessions, None
+    if sessions is not None:
+        sessions.begin_close(linger_s)
+        sessions.finish_close(linger_s + JOIN_S)
 
 
 class _Clock:
