@@ -235,6 +235,13 @@ static void shut_down(struct application *app, struct connection *c, enum side s
     }
 }
 
+/* The peer ended its stream before its plan did: what this end waits for will never come. */
+static bool is_left_alone(const struct connection *c, enum side side)
+{
+    const struct end *end = &c->end[side];
+    return end->eof && !end->fin_sent && end->written == connection_may_write(c, side);
+}
+
 static uint64_t next_wish(const struct application *app, const struct connection *c, enum side side)
 {
     const struct end *end = &c->end[side];
@@ -266,6 +273,10 @@ uint64_t application_pump(struct application *app, struct connection *c, enum si
         finish(app, c, side, local_now);
     else if (!end->error && all_written && !end->fin_sent)
         shut_down(app, c, side, local_now);
+    if (end->conn && !end->error && end->eof && vcl_conn_error(end->conn) != VCL_OK && !end->fin_sent)
+        application_fail(app, c, side, vcl_conn_error(end->conn));
+    if (end->conn && !end->error && is_left_alone(c, side))
+        finish(app, c, side, local_now);
     if (end->conn && (end->error || (end->eof && end->fin_sent)))
         finish(app, c, side, local_now);
     return end->conn ? next_wish(app, c, side) : NEVER;

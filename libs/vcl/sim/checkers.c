@@ -48,10 +48,10 @@ void checkers_completion(struct simulation *sim)
     for (uint32_t i = 0; i < sim->application.nb_connections; i++) {
         const struct connection *c = &sim->connections[i];
         const struct end *client = &c->end[CLIENT], *server = &c->end[SERVER];
-        if (c->aborted || client->error || server->error)
-            continue; /* each error was found to be explained when it came */
-        if (!c->asked || !client->done || !server->done)
+        if (!c->asked || !connection_is_done(c))
             fail(sim, RULE_I4, c, "not finished in time after the faults ended");
+        else if (c->aborted || client->error || server->error)
+            continue; /* each error was found to be explained when it came */
         else if (server->read != c->plan.end[CLIENT].total_bytes || !server->eof)
             fail(sim, RULE_I1, c, "the server's end has not all");
         else if (!c->plan.end[CLIENT].release_early && (client->read != c->plan.end[SERVER].total_bytes || !client->eof))
