@@ -7,154 +7,27 @@
  * must be a prefix of what was written, and on a network that works again everything arrives. Somebody with every key
  * (forge.h): the engines must merely survive, within their memory.
  */
-#include <stdlib.h>
 #include <string.h>
 
-#include "endpoint.h"
-#include "forge.h"
-#include "fuzz_input.h"
-#include "relay.h"
 #include "require.h"
-#include "streams.h"
+#include "world.h"
 
 enum {
-    FLIGHT_MAX = 128, /* datagrams under way; more are lost */
     STEPS_MAX = 300,
     ROUNDS_MAX = 2000, /* of the network that works again at the end */
-    HELPER_ID = 3,
-    SERVER_ID = 7,
-    RELAY_CLIENT_PORT = 4701,
-    RELAY_TRUNK_PORT = 4702,
 };
-static const uint64_t START_US = 1000000, UNIX_OFFSET_US = 1700000000ull * 1000000, SETTLE_US = 20000000,
-                      SLEEP_US_MAX = 100000000;
-static const struct pmw_addr CLIENT_ADDR = {.ip = {198, 18, 0, 1}, .port = 4000, .family = 4};
-static const struct pmw_addr SERVER_ADDR = {.ip = {198, 18, 0, 2}, .port = 9000, .family = 4};
-static const struct pmw_addr RELAY_ADDR = {.ip = {198, 18, 0, 3}, .port = RELAY_CLIENT_PORT, .family = 4};
-static const struct pmw_addr RELAY_TRUNK_ADDR = {.ip = {198, 18, 0, 3}, .port = RELAY_TRUNK_PORT, .family = 4};
-static const uint8_t CID_KEY[16] = "a fuzzer's cid", K_SRV[PMW_KEY_BYTES] = "k_srv",
-                     TRUNK_SECRET[PMW_KEY_BYTES] = "trunk";
-
-struct flight {
-    struct pmw_addr from, to;
-    size_t len;
-    uint8_t bytes[PMW_TRUNK_BYTES_MAX];
-};
-struct world {
-    uint64_t now;
-    struct endpoint client, server;
-    struct vcl_session *session;
-    struct vcl_path paths[2];
-    struct relay *relay;
-    bool relay_dead, faithful;
-    struct streams streams;
-    struct forge forge;
-    struct flight flight[FLIGHT_MAX];
-    unsigned nb_flight;
-};
-
-/* --- the network ---------------------------------------------------------------------------- */
-static void launch(struct world *w, const struct pmw_addr *from, const struct pmw_addr *to, const uint8_t *buf,
-                   size_t len)
-{
-    REQUIRE(len > 0 && len <= PMW_TRUNK_BYTES_MAX);
-    if (w->nb_flight == FLIGHT_MAX)
-        return;
-    struct flight *f = &w->flight[w->nb_flight++];
-    f->from = *from;
-    f->to = *to;
-    f->len = len;
-    memcpy(f->bytes, buf, len);
-}
-
-static uint8_t *relay_buffer(void *ctx, size_t cap)
-{
-    return malloc(cap);
-}
-
-static void relay_release(void *ctx, uint8_t *buf)
-{
-    free(buf);
-}
-
-static void relay_send(void *ctx, uint8_t *buf, size_t len, const struct pmw_addr *to, bool to_server)
-{
-    launch(ctx, to_server ? &RELAY_TRUNK_ADDR : &RELAY_ADDR, to, buf, len);
-    free(buf);
-}
-
-static void *zeroed(size_t size)
-{
-    return calloc(1, size);
-}
-
-/* Returns what the receiver said: 0 or a drop reason; -1 when nobody is there. */
-static int arrive(struct world *w, const struct pmw_addr *from, const struct pmw_addr *to, const uint8_t *buf,
-                  size_t len)
-{
-    int rc = -1;
-    uint8_t *exact = malloc(len > 0 ? len : 1); /* so that the sanitizer sees an over-read */
-    if (len > 0)
-        memcpy(exact, buf, len);
-    if (pmw_addr_equal(to, &CLIENT_ADDR))
-        rc = vcl_engine_receive(w->client.engine, w->now, from, exact, len);
-    else if (pmw_addr_equal(to, &SERVER_ADDR))
-        rc = vcl_engine_receive(w->server.engine, w->now, from, exact, len);
-    else if (pmw_addr_equal(to, &RELAY_ADDR) && !w->relay_dead)
-        relay_client_datagram(w->relay, w->now, from, exact, len);
-    else if (pmw_addr_equal(to, &RELAY_TRUNK_ADDR) && !w->relay_dead)
-        relay_trunk_datagram(w->relay, w->now, from, exact, len);
-    free(exact);
-    REQUIRE(rc >= -1 && rc < VCL_DROP_COUNT);
-    return rc;
-}
-
-static struct flight take_flight(struct world *w, unsigned index)
-{
-    struct flight f = w->flight[index];
-    memmove(&w->flight[index], &w->flight[index + 1], (--w->nb_flight - index) * sizeof(f));
-    forge_observe(&w->forge, f.bytes, f.len);
-    return f;
-}
-
-static void deliver(struct world *w, unsigned index)
-{
-    struct flight f = take_flight(w, index);
-    arrive(w, &f.from, &f.to, f.bytes, f.len);
-}
-
-/* A changed copy arrives before the datagram itself. */
-static void forge_copy(struct world *w, struct input *in, unsigned index)
-{
-    struct flight f = w->flight[index];
-    bool to_server = pmw_addr_equal(&f.to, &SERVER_ADDR) || pmw_addr_equal(&f.to, &RELAY_ADDR);
-    forge_observe(&w->forge, f.bytes, f.len);
-    size_t len = take_mutation(in, f.bytes, f.len, sizeof(f.bytes));
-    bool same = len == f.len && memcmp(f.bytes, w->flight[index].bytes, len) == 0;
-    if (!w->faithful)
-        forge_seal(&w->forge, f.bytes, len, to_server);
-    int rc = arrive(w, &f.from, &f.to, f.bytes, len);
-    if (w->faithful && !same && rc == 0) /* PONG alone has no MAC: it is no more than a hint */
-        REQUIRE(pmw_type_of(f.bytes, len) == PMW_PONG);
-}
-
-static void make_up(struct world *w, struct input *in)
-{
-    static const struct pmw_addr *const places[] = {&CLIENT_ADDR, &SERVER_ADDR, &RELAY_ADDR, &RELAY_TRUNK_ADDR};
-    uint8_t buf[PMW_TRUNK_BYTES_MAX], where = take8(in);
-    size_t len = take_bytes(in, buf, sizeof(buf));
-    const struct pmw_addr *to = places[where % 4], *from = places[where / 4 % 4];
-    if (!w->faithful)
-        forge_seal(&w->forge, buf, len, to == &SERVER_ADDR || to == &RELAY_ADDR);
-    arrive(w, from, to, buf, len);
-}
+static const uint64_t SETTLE_US = 20000000, SLEEP_US_MAX = 100000000;
 
 /* --- engines and time ----------------------------------------------------------------------- */
 static void renew_token(struct world *w)
 {
     uint8_t token[PMW_TOKEN_BYTES];
-    struct pmw_token t = {
-        .key_id = 1, .lifetime_s = 120, .max_conns = 64, .server_id = SERVER_ID, .client_id = 5, .service_id = 6};
+    struct pmw_token t = {.key_id = 1,
+                          .lifetime_s = 120,
+                          .max_conns = 64,
+                          .server_id = SERVER_ID,
+                          .client_id = 5,
+                          .service_id = SERVICE_ID};
     t.not_before = (uint32_t)((w->now + UNIX_OFFSET_US) / 1000000);
     pmw_token_encode(token, &t);
     pmw_token_mac(t.mac, K_SRV, token);
@@ -234,13 +107,11 @@ static void network_step(struct world *w, struct input *in, uint8_t what)
         deliver(w, index);
         break;
     case 3:
-        take_flight(w, index);
+        lose(w, index);
         break;
-    case 4: {
-        struct flight f = w->flight[index];
-        arrive(w, &f.from, &f.to, f.bytes, f.len);
+    case 4:
+        repeat(w, index);
         break;
-    }
     default:
         forge_copy(w, in, index);
     }
@@ -327,30 +198,6 @@ static void settle(struct world *w)
 }
 
 /* --- the world ------------------------------------------------------------------------------ */
-static void relay_begin(struct world *w)
-{
-    struct relay_config config = {
-        .helper_id = HELPER_ID,
-        .incarnation = 1,
-        .flows_max = 16,
-        .servers_max = 2,
-        .flow_idle_us = 1000000,
-        .trunk_bytes_max = 1440,
-        .hold_us_max = 100,
-        .batch_entries_max = PMW_TRUNK_ENTRIES_MAX,
-        .sink = {.ctx = w, .alloc = relay_buffer, .send = relay_send, .release = relay_release},
-        .alloc = zeroed,
-        .free = free,
-    };
-    struct relay_server s = {.server_id = SERVER_ID, .addr = SERVER_ADDR};
-    struct pmw_trunk_keys keys;
-    memcpy(config.cid_key, CID_KEY, sizeof(CID_KEY));
-    pmw_trunk_keys_derive(&keys, TRUNK_SECRET, HELPER_ID, config.incarnation);
-    memcpy(s.trunk_key_to_server, keys.to_server, 16);
-    memcpy(s.trunk_key_to_helper, keys.to_helper, 16);
-    REQUIRE(relay_new(&w->relay, &config) == 0 && relay_server_set(w->relay, &s) == 0);
-}
-
 static void world_new(struct world *w)
 {
     struct vcl_config config;
@@ -365,7 +212,7 @@ static void world_new(struct world *w)
     config.unix_offset_us = (int64_t)UNIX_OFFSET_US;
     endpoint_new(&w->client, &config, &CLIENT_ADDR);
     config.server_id = SERVER_ID;
-    config.service_id = 6;
+    config.service_id = SERVICE_ID;
     config.incarnation = 1;
     config.nb_keys = 1;
     config.keys[0].key_id = 1;
@@ -394,5 +241,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     endpoint_free(&w->client);
     endpoint_free(&w->server);
     relay_free(w->relay);
+    while (w->nb_flight > 0)
+        lose(w, 0);
     return 0;
 }

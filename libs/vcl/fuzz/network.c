@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Datagrams under way, the relay between the engines, and those who change datagrams or make them up.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "require.h"
+#include "world.h"
+
+void launch(struct world *w, const struct pmw_addr *from, const struct pmw_addr *to, const uint8_t *buf, size_t len)
+{
+    REQUIRE(len > 0 && len <= PMW_TRUNK_BYTES_MAX);
+    if (w->nb_flight == FLIGHT_MAX)
+        return;
+    struct flight *f = malloc(sizeof(*f) + len);
+    f->from = *from;
+    f->to = *to;
+    f->len = len;
+    memcpy(f->bytes, buf, len);
+    w->flight[w->nb_flight++] = f;
+}
+
+static uint8_t *relay_buffer(void *ctx, size_t cap)
+{
+    return malloc(cap);
+}
+
+static void relay_release(void *ctx, uint8_t *buf)
+{
+    free(buf);
+}
+
+static void relay_send(void *ctx, uint8_t *buf, size_t len, const struct pmw_addr *to, bool to_server)
+{
+    launch(ctx, to_server ? &RELAY_TRUNK_ADDR : &RELAY_ADDR, to, buf, len);
+    free(buf);
+}
+
+static void *zeroed(size_t size)
+{
+    return calloc(1, size);
+}
+
+void relay_begin(struct world *w)
+{
+    struct relay_config config = {
+        .helper_id = HELPER_ID,
+        .incarnation = 1,
+        .flows_max = 16,
+        .servers_max = 2,
+        .flow_idle_us = 1000000,
+        .trunk_bytes_max = 1440,
+        .hold_us_max = 100,
+        .batch_entries_max = PMW_TRUNK_ENTRIES_MAX,
+        .sink = {.ctx = w, .alloc = relay_buffer, .send = relay_send, .release = relay_release},
+        .alloc = zeroed,
+        .free = free,
+    };
+    struct relay_server s = {.server_id = SERVER_ID, .addr = SERVER_ADDR};
+    struct pmw_trunk_keys keys;
+    memcpy(config.cid_key, CID_KEY, sizeof(CID_KEY));
+    pmw_trunk_keys_derive(&keys, TRUNK_SECRET, HELPER_ID, config.incarnation);
+    memcpy(s.trunk_key_to_server, keys.to_server, 16);
+    memcpy(s.trunk_key_to_helper, keys.to_helper, 16);
+    REQUIRE(relay_new(&w->relay, &config) == 0 && relay_server_set(w->relay, &s) == 0);
+}
+
+/* Returns what the receiver said: 0 or a drop reason; -1 when nobody is there. */
+static int arrive(struct world *w, const struct pmw_addr *from, const struct pmw_addr *to, const uint8_t *buf,
+                  size_t len)
+{
+    int rc = -1;
+    uint8_t *exact = malloc(len > 0 ? len : 1); /* so that the sanitizer sees an over-read */
+    if (len > 0)
+        memcpy(exact, buf, len);
+    if (pmw_addr_equal(to, &CLIENT_ADDR))
+        rc = vcl_engine_receive(w->client.engine, w->now, from, exact, len);
+    else if (pmw_addr_equal(to, &SERVER_ADDR))
+        rc = vcl_engine_receive(w->server.engine, w->now, from, exact, len);
+    else if (pmw_addr_equal(to, &RELAY_ADDR) && !w->relay_dead)
+        relay_client_datagram(w->relay, w->now, from, exact, len);
+    else if (pmw_addr_equal(to, &RELAY_TRUNK_ADDR) && !w->relay_dead)
+        relay_trunk_datagram(w->relay, w->now, from, exact, len);
+    free(exact);
+    REQUIRE(rc >= -1 && rc < VCL_DROP_COUNT);
+    return rc;
+}
+
+static struct flight *take_flight(struct world *w, unsigned index)
+{
+    struct flight *f = w->flight[index];
+    memmove(&w->flight[index], &w->flight[index + 1], (--w->nb_flight - index) * sizeof(w->flight[0]));
+    forge_observe(&w->forge, f->bytes, f->len);
+    return f;
+}
+
+void deliver(struct world *w, unsigned index)
+{
+    struct flight *f = take_flight(w, index);
+    arrive(w, &f->from, &f->to, f->bytes, f->len);
+    free(f);
+}
+
+void lose(struct world *w, unsigned index)
+{
+    free(take_flight(w, index));
+}
+
+void repeat(struct world *w, unsigned index)
+{
+    const struct flight *f = w->flight[index];
+    arrive(w, &f->from, &f->to, f->bytes, f->len);
+}
+
+void forge_copy(struct world *w, struct input *in, unsigned index)
+{
+    const struct flight *f = w->flight[index];
+    uint8_t buf[PMW_TRUNK_BYTES_MAX];
+    memcpy(buf, f->bytes, f->len);
+    forge_observe(&w->forge, buf, f->len);
+    size_t len = take_mutation(in, buf, f->len, sizeof(buf));
+    bool same = len == f->len && memcmp(buf, f->bytes, len) == 0;
+    if (!w->faithful)
+        forge_seal(&w->forge, buf, len, pmw_addr_equal(&f->to, &SERVER_ADDR) || pmw_addr_equal(&f->to, &RELAY_ADDR));
+    int rc = arrive(w, &f->from, &f->to, buf, len);
+    if (w->faithful && !same && rc == 0) /* PONG alone has no MAC: it is no more than a hint */
+        REQUIRE(pmw_type_of(buf, len) == PMW_PONG);
+}
+
+void make_up(struct world *w, struct input *in)
+{
+    static const struct pmw_addr *const places[] = {&CLIENT_ADDR, &SERVER_ADDR, &RELAY_ADDR, &RELAY_TRUNK_ADDR};
+    uint8_t buf[PMW_TRUNK_BYTES_MAX], where = take8(in);
+    size_t len = take_bytes(in, buf, sizeof(buf));
+    const struct pmw_addr *to = places[where % 4], *from = places[where / 4 % 4];
+    if (!w->faithful)
+        forge_seal(&w->forge, buf, len, to == &SERVER_ADDR || to == &RELAY_ADDR);
+    arrive(w, from, to, buf, len);
+}
