@@ -42,9 +42,13 @@ def agent(control_plane: Any) -> Iterator[Agent]:
 
 
 def register_helper(control_plane: Any) -> dict[str, Any]:
+    """A helper that registered and serves."""
     with control_plane.client("agent") as client:
         body = {"name": f"h-{secrets.token_hex(4)}", **HELPER}
-        return client.post("/v1/helpers", json=body).raise_for_status().json()
+        grant = client.post("/v1/helpers", json=body).raise_for_status().json()
+        renewal = {"incarnation": grant["incarnation"], "state": "up"}
+        client.put(f"/v1/helpers/{grant['helper_id']}/lease", json=renewal).raise_for_status()
+        return grant
 
 
 def end_helper(control_plane: Any, grant: dict[str, Any]) -> None:
