@@ -51,7 +51,8 @@ size_t arp_write_request(uint8_t *frame, const struct station *self, uint32_t ta
     return write(frame, self, ARP_REQUEST, target_ip, broadcast, unknown);
 }
 
-size_t arp_write_reply(uint8_t *frame, const struct station *self, uint32_t target_ip, const uint8_t target_mac[MAC_BYTES])
+size_t arp_write_reply(uint8_t *frame, const struct station *self, uint32_t target_ip,
+                       const uint8_t target_mac[MAC_BYTES])
 {
     uint8_t mac[MAC_BYTES]; /* target_mac may point into the frame */
 

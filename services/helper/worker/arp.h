@@ -18,6 +18,7 @@ struct arp {
 enum worker_drop arp_parse(const struct station *self, const uint8_t *frame, size_t len, struct arp *out);
 /* Write a whole frame of ETHER_FRAME_BYTES_MIN bytes; return that. */
 size_t arp_write_request(uint8_t *frame, const struct station *self, uint32_t target_ip);
-size_t arp_write_reply(uint8_t *frame, const struct station *self, uint32_t target_ip, const uint8_t target_mac[MAC_BYTES]);
+size_t arp_write_reply(uint8_t *frame, const struct station *self, uint32_t target_ip,
+                       const uint8_t target_mac[MAC_BYTES]);
 
 #endif

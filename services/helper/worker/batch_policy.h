@@ -10,24 +10,24 @@
 #include <stdint.h>
 
 struct batch_limits {
-    uint32_t bytes_max;   /* segment size: header, entries and tag */
+    uint32_t bytes_max; /* segment size: header, entries and tag */
     uint32_t entries_max;
     uint32_t hold_us_max; /* bound of the added delay; 0: nothing is ever held */
 };
 
 struct batch_facts {
-    uint32_t bytes;          /* the datagram if it were sent now: header, entries and tag */
+    uint32_t bytes; /* the datagram if it were sent now: header, entries and tag */
     uint32_t nb_entries;
     uint64_t oldest_age_us;
-    uint32_t next_bytes;     /* the entry that wants to join; 0: none does */
-    bool urgent;             /* an entry in the batch must not be held */
+    uint32_t next_bytes; /* the entry that wants to join; 0: none does */
+    bool urgent;         /* an entry in the batch must not be held */
 };
 
 enum batch_reason {
-    BATCH_HOLD,   /* keep it, look again after wait_us at the latest */
-    BATCH_FULL,   /* no room for the next entry: the sender pads it to bytes_max */
-    BATCH_COUNT,  /* entries_max reached */
-    BATCH_AGE,    /* the oldest entry has waited hold_us_max */
+    BATCH_HOLD,  /* keep it, look again after wait_us at the latest */
+    BATCH_FULL,  /* no room for the next entry: the sender pads it to bytes_max */
+    BATCH_COUNT, /* entries_max reached */
+    BATCH_AGE,   /* the oldest entry has waited hold_us_max */
     BATCH_URGENT,
 };
 

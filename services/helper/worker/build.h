@@ -13,8 +13,8 @@ struct build_udp {
     uint16_t ip_id;
 };
 
-/* Writes IPv4 (DF: our datagrams fit every link, T4) and UDP. The UDP checksum is always there and never zero: a server's
- * kernel merges equal datagrams (GRO) only when they carry one. Ethernet is left to build_ether. */
+/* Writes IPv4 (DF: our datagrams fit every link, T4) and UDP. The UDP checksum is always there and never zero: a
+ * server's kernel merges equal datagrams (GRO) only when they carry one. Ethernet is left to build_ether. */
 void build_udp_headers(uint8_t *payload, size_t payload_len, const struct station *self, const struct build_udp *to);
 /* frame: UDP_FRAME_BYTES before the payload. */
 void build_ether(uint8_t *frame, const struct station *self, const uint8_t dst_mac[MAC_BYTES]);

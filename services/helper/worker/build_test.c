@@ -18,9 +18,8 @@ static void test_a_packet_byte_for_byte(void **state)
 {
     /* Checksums by hand: IPv4 words sum to 0x45cf6, UDP and pseudo header with "ok" to 0x32db5. */
     static const uint8_t expected[] = {
-        2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 10, 0x08, 0x00,
-        0x45, 0x00, 0x00, 0x1e, 0x12, 0x34, 0x40, 0x00, 0x40, 0x11, 0, 0, 198, 18, 0, 10, 198, 18, 0, 1,
-        0x12, 0x5e, 0x23, 0x28, 0x00, 0x0a, 0, 0, 'o', 'k'};
+        2,    0,    0, 0, 0,   1,  2, 0,  0,   0,  0, 10, 0x08, 0x00, 0x45, 0x00, 0x00, 0x1e, 0x12, 0x34, 0x40, 0x00,
+        0x40, 0x11, 0, 0, 198, 18, 0, 10, 198, 18, 0, 1,  0x12, 0x5e, 0x23, 0x28, 0x00, 0x0a, 0,    0,    'o',  'k'};
     uint8_t frame[sizeof(expected)];
 
     memcpy(frame + UDP_FRAME_BYTES, "ok", 2);
@@ -86,11 +85,8 @@ static void test_a_checksum_that_comes_out_zero_is_sent_as_ones(void **state)
 
 static void test_what_is_built_parses(void **state)
 {
-    const struct station peer = {.mac = {2, 0, 0, 0, 0, 1},
-                                 .ip = PEER_IP,
-                                 .netmask = SELF.netmask,
-                                 .client_port = 9000,
-                                 .trunk_port = 9001};
+    const struct station peer = {
+        .mac = {2, 0, 0, 0, 0, 1}, .ip = PEER_IP, .netmask = SELF.netmask, .client_port = 9000, .trunk_port = 9001};
     uint8_t frame[UDP_FRAME_BYTES + 1440];
     struct parsed in;
 

@@ -212,7 +212,8 @@ static void split(char *line, struct words *out)
     char *rest = NULL;
 
     out->nb = 0;
-    for (char *word = strtok_r(line, " \t\r", &rest); word && out->nb < WORDS_MAX; word = strtok_r(NULL, " \t\r", &rest))
+    for (char *word = strtok_r(line, " \t\r", &rest); word && out->nb < WORDS_MAX;
+         word = strtok_r(NULL, " \t\r", &rest))
         out->word[out->nb++] = word;
 }
 

@@ -28,7 +28,7 @@ static const struct option {
     uint64_t least, most;
     const char *standard, *help;
 } OPTIONS[] = {
-#define CONFIG_X(kind, key, field, least, most, standard, help) \
+#define CONFIG_X(kind, key, field, least, most, standard, help)                                                        \
     {kind, key, offsetof(struct worker_config, field), least, most, standard, help},
     CONFIG_OPTIONS(CONFIG_X)
 #undef CONFIG_X
@@ -74,8 +74,8 @@ static bool read_address(const char *value, uint32_t *out)
 /* Fills ip and, behind it in the struct, prefix_len. */
 static bool read_prefix(const struct option *o, const char *value, uint32_t *out)
 {
-    _Static_assert(offsetof(struct worker_config, prefix_len) ==
-                       offsetof(struct worker_config, ip) + sizeof(uint32_t), "prefix_len follows ip");
+    _Static_assert(offsetof(struct worker_config, prefix_len) == offsetof(struct worker_config, ip) + sizeof(uint32_t),
+                   "prefix_len follows ip");
     char address[INET_ADDRSTRLEN];
     const char *slash = strchr(value, '/');
 
@@ -148,7 +148,8 @@ static int refuse_value(const struct option *o, unsigned line, char *error, size
     if (o->kind == TEXT)
         return fail(error, cap, "line %u: %s must have from %llu to %llu characters (%s)", line, o->key,
                     (unsigned long long)o->least, (unsigned long long)o->most, o->help);
-    return fail(error, cap, "line %u: %s is not valid (%s)", line, o->key, o->help); /* never the value: it may be a key */
+    return fail(error, cap, "line %u: %s is not valid (%s)", line, o->key,
+                o->help); /* never the value: it may be a key */
 }
 
 static int parse_line(struct worker_config *config, char *line, unsigned number, bool *seen, char *error, size_t cap)
@@ -189,7 +190,8 @@ static int check_together(const struct worker_config *c, char *error, size_t cap
 
     if (!station_is_host(&self, c->ip))
         return fail(error, cap, "data_address is its network's own or broadcast address");
-    if (c->gateway && (!station_on_link(&self, c->gateway) || !station_is_host(&self, c->gateway) || c->gateway == c->ip))
+    if (c->gateway &&
+        (!station_on_link(&self, c->gateway) || !station_is_host(&self, c->gateway) || c->gateway == c->ip))
         return fail(error, cap, "gateway must be another host of data_address's network");
     if (c->client_port == c->trunk_port)
         return fail(error, cap, "client_port and trunk_port must differ");

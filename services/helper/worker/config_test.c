@@ -17,8 +17,8 @@
 #include "config.h"
 
 #define KEY_LINE "cid_key=000102030405060708090a0b0c0d0e0F\n"
-#define GOOD                                                                                      \
-    "# a comment\n\nhelper_id=3\nincarnation=4294967295\n" KEY_LINE "data_address=198.18.0.10/24\n" \
+#define GOOD                                                                                                           \
+    "# a comment\n\nhelper_id=3\nincarnation=4294967295\n" KEY_LINE "data_address=198.18.0.10/24\n"                    \
     "device=net_af_packet0,iface=eth1\ncontrol_socket=/run/w.sock\n"
 
 static void test_a_good_file(void **state)

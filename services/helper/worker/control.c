@@ -20,7 +20,7 @@
 #define LINES_PER_POLL 4
 
 struct client {
-    int fd; /* -1: free */
+    int fd;         /* -1: free */
     uint64_t heard; /* serial number of the last request, to find the most silent one */
     size_t line_len, answer_len, answer_at;
     bool overlong; /* skipping to the end of a line that did not fit */
@@ -232,8 +232,8 @@ static short events_wanted(const struct client *client)
 void control_poll(struct control *c, uint64_t wait_us, int wake_fd)
 {
     enum { LISTENER = CONTROL_CLIENTS_MAX, WAKE, NB_FDS };
-    struct pollfd fds[NB_FDS] = {[LISTENER] = {.fd = c->listener, .events = POLLIN},
-                                 [WAKE] = {.fd = wake_fd, .events = POLLIN}};
+    struct pollfd fds[NB_FDS] = {
+        [LISTENER] = {.fd = c->listener, .events = POLLIN}, [WAKE] = {.fd = wake_fd, .events = POLLIN}};
     bool waiting_lines = false;
 
     for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {

@@ -49,8 +49,8 @@ static enum device_check check_interface(int fd, const char *name, char *error, 
 
     memcpy(request.ifr_name, name, strlen(name) + 1);
     if (ioctl(fd, SIOCGIFFLAGS, &request) < 0) {
-        snprintf(error, cap, "there is no network interface '%s' here: see `ip link show`, also for the network namespace",
-                 name);
+        snprintf(error, cap,
+                 "there is no network interface '%s' here: see `ip link show`, also for the network namespace", name);
         return DEVICE_MISSING;
     }
     if (!(request.ifr_flags & IFF_UP)) {

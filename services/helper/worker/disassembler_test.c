@@ -20,8 +20,8 @@ static int set_up(void **state)
     server_table_init(&f->servers, calloc(1, server_table_bytes(4)), 4);
     f->server = server_named(1, 0);
     server_table_set(&f->servers, &f->server);
-    f->entry = (struct pmw_entry){
-        .client = CLIENT, .frame = f->frame, .frame_len = (uint16_t)data_frame(f->frame, 42, 64, 0)};
+    f->entry =
+        (struct pmw_entry){.client = CLIENT, .frame = f->frame, .frame_len = (uint16_t)data_frame(f->frame, 42, 64, 0)};
     f->len = server_batch(f->batch, &f->server, 1, &f->entry, 3);
     *state = f;
     return 0;

@@ -103,7 +103,8 @@ int eal_start(const struct worker_config *config, char *error, size_t error_cap)
     rte_log_set_global_level(config->dpdk_log_level); /* also before EAL has read its arguments */
     rte_openlog_stream(stderr);
     if (rte_eal_init(args.argc, args.argv) < 0) {
-        snprintf(error, error_cap, "DPDK does not start with device '%s' and %u MB of memory%s: %s. dpdk_log_level=8 tells more",
+        snprintf(error, error_cap,
+                 "DPDK does not start with device '%s' and %u MB of memory%s: %s. dpdk_log_level=8 tells more",
                  config->device, config->memory_mb, config->hugepages ? " in huge pages" : "", rte_strerror(rte_errno));
         return -1;
     }

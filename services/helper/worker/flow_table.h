@@ -34,9 +34,9 @@ struct flow_table {
     struct flow *cells;
     uint64_t hash_key[2]; /* odd multipliers */
     uint64_t idle_us;
-    uint32_t nb_buckets;  /* power of two, at least 2 */
-    uint32_t hash_shift;  /* 64 - log2(nb_buckets) */
-    uint32_t sweep_at;    /* next bucket that ageing looks at */
+    uint32_t nb_buckets; /* power of two, at least 2 */
+    uint32_t hash_shift; /* 64 - log2(nb_buckets) */
+    uint32_t sweep_at;   /* next bucket that ageing looks at */
     uint32_t nb_flows;
     uint64_t evicted;
 };

@@ -7,8 +7,8 @@
 
 #include "parse.h"
 
-/* Turns an echo request that parse_frame accepted into its reply, in place. The frame goes back the way it came; returns
- * its length, without Ethernet padding. */
+/* Turns an echo request that parse_frame accepted into its reply, in place. The frame goes back the way it came;
+ * returns its length, without Ethernet padding. */
 size_t icmp_answer_echo(uint8_t *frame, const struct parsed *request);
 
 #endif

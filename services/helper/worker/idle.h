@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How long may a lcore without work sleep? A pure function. It spins for IDLE_SPIN_US after work. Then, with a doorbell,
- * it sleeps until that rings. Without, it naps a sixteenth of the time it has been idle already, so that the delay a nap
- * adds is small against the silence before it; and wakes 1,000 times a second in the end. Never past the next flush.
+ * How long may a lcore without work sleep? A pure function. It spins for IDLE_SPIN_US after work. Then, with a
+ * doorbell, it sleeps until that rings. Without, it naps a sixteenth of the time it has been idle already, so that the
+ * delay a nap adds is small against the silence before it; and wakes 1,000 times a second in the end. Never past the
+ * next flush.
  */
 #ifndef POSTMAN_IDLE_H
 #define POSTMAN_IDLE_H

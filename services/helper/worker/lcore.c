@@ -35,8 +35,8 @@ static void tick(struct worker *w)
 static void rest(struct worker *w, uint64_t due_us)
 {
     uint64_t wait_us = due_us == UINT64_MAX ? UINT64_MAX : due_us > w->now_us ? due_us - w->now_us : 0;
-    uint64_t nap_us = idle_nap_us((enum config_idle)w->config->idle, w->doorbell != DOORBELL_NONE,
-                                  w->now_us - w->worked_us, wait_us);
+    uint64_t nap_us =
+        idle_nap_us((enum config_idle)w->config->idle, w->doorbell != DOORBELL_NONE, w->now_us - w->worked_us, wait_us);
 
     if (nap_us == 0)
         return;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * postman-helper-worker --config FILE: the DPDK data plane of one helper. Starts its parts in the order of a table, says
- * `ready` on stdout, relays until SIGTERM, SIGINT or the control socket's `quit`, and ends its parts in reverse.
+ * postman-helper-worker --config FILE: the DPDK data plane of one helper. Starts its parts in the order of a table,
+ * says `ready` on stdout, relays until SIGTERM, SIGINT or the control socket's `quit`, and ends its parts in reverse.
  *
  * Exit status: 0 ended as told, 1 no memory, 2 configuration, 3 permission, 4 device or huge pages, 5 control socket.
  */
@@ -169,11 +169,8 @@ static const struct part {
     enum exit_status (*start)(void); /* not EXIT_OK: cause says why */
     void (*end)(void);
 } PARTS[] = {
-    {start_signals, NULL},
-    {start_eal, eal_stop},
-    {start_port, end_port},
-    {start_relay, end_relay},
-    {start_control, end_control},
+    {start_signals, NULL},    {start_eal, eal_stop},        {start_port, end_port},
+    {start_relay, end_relay}, {start_control, end_control},
 };
 enum { NB_PARTS = sizeof(PARTS) / sizeof(PARTS[0]) };
 
@@ -185,8 +182,8 @@ static void say_ready(void)
            "\"address\":\"%u.%u.%u.%u\",\"client_port\":%u,\"trunk_port\":%u,"
            "\"mac\":\"%02x:%02x:%02x:%02x:%02x:%02x\",\"driver\":\"%s\",\"doorbell\":%s}\n",
            (int)getpid(), config.helper_id, config.incarnation, config.ip >> 24, config.ip >> 16 & 0xff,
-           config.ip >> 8 & 0xff, config.ip & 0xff, config.client_port, config.trunk_port, mac[0], mac[1], mac[2], mac[3],
-           mac[4], mac[5], port.driver, worker.doorbell == DOORBELL_NONE ? "false" : "true");
+           config.ip >> 8 & 0xff, config.ip & 0xff, config.client_port, config.trunk_port, mac[0], mac[1], mac[2],
+           mac[3], mac[4], mac[5], port.driver, worker.doorbell == DOORBELL_NONE ? "false" : "true");
     fflush(stdout);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Packet buffers: one pool for the lcore's received frames, batches being filled, frames to clients and waiting packets.
+ * Packet buffers: one pool for the lcore's received frames, batches being filled, frames to clients and waiting
+ * packets.
  */
 #ifndef POSTMAN_MEMPOOLS_H
 #define POSTMAN_MEMPOOLS_H

@@ -7,13 +7,13 @@
 #include <assert.h>
 #include <stddef.h>
 
-#define ASK_EVERY_US   UINT64_C(250000)
-#define ASKS_MAX       4
-#define PROOF_US       UINT64_C(60000000)
-#define REPROVE_US     UINT64_C(1000000)
-#define IDLE_US        UINT64_C(600000000)
-#define SECOND_US      UINT64_C(1000000)
-#define SWEEP_BUCKETS  16
+#define ASK_EVERY_US  UINT64_C(250000)
+#define ASKS_MAX      4
+#define PROOF_US      UINT64_C(60000000)
+#define REPROVE_US    UINT64_C(1000000)
+#define IDLE_US       UINT64_C(600000000)
+#define SECOND_US     UINT64_C(1000000)
+#define SWEEP_BUCKETS 16
 
 size_t neighbours_bytes(uint32_t max)
 {

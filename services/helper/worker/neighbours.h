@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Next hop IP -> Ethernet address, for one link. Bounded: a set-associative table, at most NEIGHBOURS_ASKING_MAX addresses
- * being asked for at once, at most NEIGHBOUR_PENDING_MAX packets waiting for each. No DPDK: packets are opaque here.
+ * Next hop IP -> Ethernet address, for one link. Bounded: a set-associative table, at most NEIGHBOURS_ASKING_MAX
+ * addresses being asked for at once, at most NEIGHBOUR_PENDING_MAX packets waiting for each. No DPDK: packets are
+ * opaque here.
  *
- * What ARP says is believed. What the source of an accepted datagram says is believed only about an address that nothing
- * is known of yet (its sender may lie); when it contradicts, we ask again by ARP.
+ * What ARP says is believed. What the source of an accepted datagram says is believed only about an address that
+ * nothing is known of yet (its sender may lie); when it contradicts, we ask again by ARP.
  *
  * Timers, all driven by neighbours_tick and by use:
  *   asking   every 250 ms, given up after 4 requests
@@ -35,7 +36,7 @@ struct neighbour {
     uint8_t mac[MAC_BYTES];
     uint8_t state;
     uint8_t nb_asked, nb_pending;
-    bool proven;        /* false: only a datagram said so, or something contradicts */
+    bool proven; /* false: only a datagram said so, or something contradicts */
     uint64_t used_us;
     uint64_t proven_us; /* last ARP from it */
     uint64_t asked_us;  /* our last request */
@@ -44,9 +45,9 @@ struct neighbour {
 
 struct neighbours_ports { /* what happens outside */
     void *ctx;
-    void (*ask)(void *ctx, uint32_t ip);                                     /* send an ARP request */
-    void (*send)(void *ctx, void *packet, const uint8_t mac[MAC_BYTES]);     /* a waiting packet may go */
-    void (*give_up)(void *ctx, void *packet);                                /* a waiting packet may not */
+    void (*ask)(void *ctx, uint32_t ip);                                 /* send an ARP request */
+    void (*send)(void *ctx, void *packet, const uint8_t mac[MAC_BYTES]); /* a waiting packet may go */
+    void (*give_up)(void *ctx, void *packet);                            /* a waiting packet may not */
 };
 
 struct neighbours {
@@ -61,7 +62,8 @@ struct neighbours {
 size_t neighbours_bytes(uint32_t max);
 /* max: power of two, at least NEIGHBOUR_WAYS; mem: zeroed. */
 void neighbours_init(struct neighbours *t, void *mem, uint32_t max, const struct neighbours_ports *ports);
-/* The packet's way: sent at once, or when ARP answers (true); false when nothing more may wait: it stays the caller's. */
+/* The packet's way: sent at once, or when ARP answers (true); false when nothing more may wait: it stays the caller's.
+ */
 bool neighbours_send(struct neighbours *t, uint64_t now, uint32_t ip, void *packet);
 /* ip is at mac, says that source. Sends what waited for it. */
 void neighbours_learn(struct neighbours *t, uint64_t now, uint32_t ip, const uint8_t mac[MAC_BYTES],

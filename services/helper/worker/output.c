@@ -10,7 +10,8 @@
 #include "arp.h"
 #include "build.h"
 
-/* A port that takes nothing this many times in a row is full: waiting longer would only lose received packets instead. */
+/* A port that takes nothing this many times in a row is full: waiting longer would only lose received packets instead.
+ */
 #define TX_TRIES_MAX 16
 
 static void drop(struct worker *w, struct rte_mbuf *m, enum worker_drop reason)
@@ -45,8 +46,8 @@ void output_frame(struct worker *w, struct rte_mbuf *m)
 
 /* --- the relay's sink -------------------------------------------------------------------------------------------- */
 
-/* A payload begins behind the headroom, which has room for all headers (mempools.c asserts it). So the mbuf is found from
- * the payload's address: it lies in front of its buffer. */
+/* A payload begins behind the headroom, which has room for all headers (mempools.c asserts it). So the mbuf is found
+ * from the payload's address: it lies in front of its buffer. */
 static struct rte_mbuf *mbuf_of(uint8_t *payload)
 {
     return (struct rte_mbuf *)(void *)(payload - RTE_PKTMBUF_HEADROOM) - 1;

@@ -57,10 +57,10 @@ static const struct {
     bool fix_checksum;
 } ALTERED[] = {
     {DROP_MAC_NOT_OURS, ETHER_DST + 5, 11, false},
-    {DROP_MAC_NOT_OURS, ETHER_DST, 0x03, false},    /* a group */
+    {DROP_MAC_NOT_OURS, ETHER_DST, 0x03, false}, /* a group */
     {DROP_MAC_SOURCE, ETHER_SRC, 0x03, false},
-    {DROP_MAC_SOURCE, ETHER_SRC + 5, 10, false},    /* ourselves */
-    {DROP_ETHER_TYPE, ETHER_TYPE + 1, 0x06, true},  /* 0x0806 is ARP; see below */
+    {DROP_MAC_SOURCE, ETHER_SRC + 5, 10, false},   /* ourselves */
+    {DROP_ETHER_TYPE, ETHER_TYPE + 1, 0x06, true}, /* 0x0806 is ARP; see below */
     {DROP_ETHER_TYPE, ETHER_TYPE, 0x86, true},
     {DROP_IP_MALFORMED, IPV4, 0x65, true},          /* version 6 */
     {DROP_IP_MALFORMED, IPV4, 0x44, true},          /* header of 16 bytes */
@@ -78,9 +78,9 @@ static const struct {
     {DROP_IP_SOURCE, IPV4_SRC, 127, true},
     {DROP_IP_SOURCE, IPV4_SRC, 0, true},
     {DROP_IP_PROTOCOL, IPV4_PROTOCOL, 6, true},
-    {DROP_ICMP, IPV4_PROTOCOL, PROTOCOL_ICMP, true},   /* 0x0fa0 is no echo request */
-    {DROP_UDP_MALFORMED, UDP_AT + 4, 0x40, false},     /* longer than the packet */
-    {DROP_UDP_MALFORMED, UDP_AT + 5, 7, false},        /* shorter than its header */
+    {DROP_ICMP, IPV4_PROTOCOL, PROTOCOL_ICMP, true}, /* 0x0fa0 is no echo request */
+    {DROP_UDP_MALFORMED, UDP_AT + 4, 0x40, false},   /* longer than the packet */
+    {DROP_UDP_MALFORMED, UDP_AT + 5, 7, false},      /* shorter than its header */
     {DROP_UDP_PORT, UDP_AT + 3, 0xff, false},
 };
 

@@ -239,7 +239,7 @@ int relay_trunk_datagram(struct relay *r, uint64_t now, const struct pmw_addr *f
     int result = RELAY_DROP_NONE;
 
     if (nb_entries < 0)
-        return drop(r, (enum relay_drop)-nb_entries);
+        return drop(r, (enum relay_drop) - nb_entries);
     r->stats.trunk_batches_in++;
     r->stats.trunk_bytes_in += len;
     r->stats.trunk_entries_in += (uint64_t)nb_entries;

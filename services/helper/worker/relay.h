@@ -16,27 +16,27 @@
 
 struct relay;
 
-#define RELAY_DROPS(X)                                                              \
-    X(RELAY_DROP_MALFORMED, "malformed", "does not decode as a C-frame or batch")    \
-    X(RELAY_DROP_NOT_FOR_HELPER, "not_for_helper", "a frame type that no client sends") \
-    X(RELAY_DROP_UNKNOWN_SERVER, "unknown_server", "connection id or frame names no known server") \
-    X(RELAY_DROP_TRUNK_UNKNOWN, "trunk_unknown", "trunk batch from an address that is no known server") \
-    X(RELAY_DROP_TRUNK_TAG, "trunk_tag", "tag of a trunk batch failed")              \
-    X(RELAY_DROP_TRUNK_REPLAY, "trunk_replay", "trunk batch seen before")            \
-    X(RELAY_DROP_TRUNK_ENTRY, "trunk_entry", "malformed entry in a trunk batch")     \
+#define RELAY_DROPS(X)                                                                                                 \
+    X(RELAY_DROP_MALFORMED, "malformed", "does not decode as a C-frame or batch")                                      \
+    X(RELAY_DROP_NOT_FOR_HELPER, "not_for_helper", "a frame type that no client sends")                                \
+    X(RELAY_DROP_UNKNOWN_SERVER, "unknown_server", "connection id or frame names no known server")                     \
+    X(RELAY_DROP_TRUNK_UNKNOWN, "trunk_unknown", "trunk batch from an address that is no known server")                \
+    X(RELAY_DROP_TRUNK_TAG, "trunk_tag", "tag of a trunk batch failed")                                                \
+    X(RELAY_DROP_TRUNK_REPLAY, "trunk_replay", "trunk batch seen before")                                              \
+    X(RELAY_DROP_TRUNK_ENTRY, "trunk_entry", "malformed entry in a trunk batch")                                       \
     X(RELAY_DROP_NO_BUFFER, "no_buffer", "the sink had no buffer for an output datagram")
 enum relay_drop {
     RELAY_DROP_NONE,
 #define RELAY_X(name, key, text) name,
     RELAY_DROPS(RELAY_X)
 #undef RELAY_X
-    RELAY_DROP_COUNT
+        RELAY_DROP_COUNT
 };
-#define RELAY_COUNTERS(X)                                                    \
-    X(client_frames_in) X(client_bytes_in) X(client_frames_out) X(client_bytes_out) \
-    X(trunk_batches_out) X(trunk_bytes_out) X(trunk_entries_out) X(trunk_data_entries_out) \
-    X(trunk_batches_in) X(trunk_bytes_in) X(trunk_entries_in)                \
-    X(flush_size) X(flush_age) X(flush_urgent) X(pongs) X(flows_evicted)
+#define RELAY_COUNTERS(X)                                                                                              \
+    X(client_frames_in)                                                                                                \
+    X(client_bytes_in) X(client_frames_out) X(client_bytes_out) X(trunk_batches_out) X(trunk_bytes_out)                \
+        X(trunk_entries_out) X(trunk_data_entries_out) X(trunk_batches_in) X(trunk_bytes_in) X(trunk_entries_in)       \
+            X(flush_size) X(flush_age) X(flush_urgent) X(pongs) X(flows_evicted)
 struct relay_stats {
 #define RELAY_X(name) uint64_t name;
     RELAY_COUNTERS(RELAY_X)
@@ -45,9 +45,9 @@ struct relay_stats {
     uint32_t nb_flows, nb_servers;
 };
 
-/* Where output goes. alloc gives room for one UDP payload of at most cap bytes (an mbuf's data behind its headroom), or NULL;
- * send hands it over. A batch being filled holds exactly one such buffer; release gives it back unsent (a server was removed,
- * the relay is freed) and may be NULL. */
+/* Where output goes. alloc gives room for one UDP payload of at most cap bytes (an mbuf's data behind its headroom), or
+ * NULL; send hands it over. A batch being filled holds exactly one such buffer; release gives it back unsent (a server
+ * was removed, the relay is freed) and may be NULL. */
 struct relay_sink {
     void *ctx;
     uint8_t *(*alloc)(void *ctx, size_t cap);
@@ -60,12 +60,12 @@ struct relay_config {
     uint8_t worker;
     uint32_t incarnation;
     uint8_t cid_key[16];
-    uint32_t flows_max;       /* power of two: 131072 */
-    uint32_t servers_max;     /* 1024 */
-    uint64_t flow_idle_us;    /* 30 s */
-    uint32_t trunk_bytes_max; /* segment size: a full batch is padded to exactly this, so that the server's kernel can merge
-                                 equal datagrams (UDP GRO): 1440 */
-    uint32_t hold_us_max;     /* bound of the added delay: 100 */
+    uint32_t flows_max;         /* power of two: 131072 */
+    uint32_t servers_max;       /* 1024 */
+    uint64_t flow_idle_us;      /* 30 s */
+    uint32_t trunk_bytes_max;   /* segment size: a full batch is padded to exactly this, so that the server's kernel can
+                                   merge   equal datagrams (UDP GRO): 1440 */
+    uint32_t hold_us_max;       /* bound of the added delay: 100 */
     uint32_t batch_entries_max; /* 128 */
     struct relay_sink sink;
     void *(*alloc)(size_t size); /* zeroed; used by relay_new only */
@@ -82,7 +82,7 @@ int relay_new(struct relay **out, const struct relay_config *config); /* 0, -EIN
 void relay_free(struct relay *r);
 int relay_server_set(struct relay *r, const struct relay_server *s); /* add or replace; 0, -ENOSPC or -EINVAL */
 int relay_server_remove(struct relay *r, uint16_t server_id);        /* all its shards; 0 or -ENOENT */
-void relay_set_draining(struct relay *r, bool draining); /* PONG then says so */
+void relay_set_draining(struct relay *r, bool draining);             /* PONG then says so */
 
 /* One UDP payload that arrived on the client port / on the trunk port. Returns 0 or the drop reason counted. */
 int relay_client_datagram(struct relay *r, uint64_t now, const struct pmw_addr *from, const uint8_t *buf, size_t len);

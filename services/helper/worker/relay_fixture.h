@@ -145,8 +145,8 @@ static inline int open_batch(const struct sent *sent, const struct relay_server 
 }
 
 /* A batch from the server: nb_entries copies of one frame to the client. */
-static inline size_t server_batch(uint8_t *buf, const struct relay_server *s, uint64_t seq, const struct pmw_entry *entry,
-                                  int nb_entries)
+static inline size_t server_batch(uint8_t *buf, const struct relay_server *s, uint64_t seq,
+                                  const struct pmw_entry *entry, int nb_entries)
 {
     const struct pmw_trunk header = {.nb_entries = (uint16_t)nb_entries, .incarnation = 1, .batch_seq = (uint32_t)seq};
     size_t len = (size_t)pmw_trunk_encode(buf, PMW_TRUNK_BYTES_MAX, &header);

@@ -262,11 +262,11 @@ static void test_bad_configurations_are_refused(void **state)
 {
     struct sink sink = {0};
     struct relay *relay = NULL;
-#define REFUSED(field, value)                               \
-    do {                                                    \
-        struct relay_config config = config_for(&sink);     \
-        config.field = value;                               \
-        assert_int_equal(relay_new(&relay, &config), -EINVAL); \
+#define REFUSED(field, value)                                                                                          \
+    do {                                                                                                               \
+        struct relay_config config = config_for(&sink);                                                                \
+        config.field = value;                                                                                          \
+        assert_int_equal(relay_new(&relay, &config), -EINVAL);                                                         \
     } while (0)
     REFUSED(flows_max, 0);
     REFUSED(flows_max, 1000);

@@ -16,26 +16,26 @@ static const struct {
     uint64_t seq;
     bool is_new;
 } STEPS[] = {
-    /*  1 */ {1, 0, true},       /* a sender may start at 0 */
+    /*  1 */ {1, 0, true}, /* a sender may start at 0 */
     /*  2 */ {1, 0, false},
     /*  3 */ {1, 1, true},
     /*  4 */ {1, 1, false},
-    /*  5 */ {1, 9, true},       /* a gap */
-    /*  6 */ {1, 5, true},       /* inside the gap */
+    /*  5 */ {1, 9, true}, /* a gap */
+    /*  6 */ {1, 5, true}, /* inside the gap */
     /*  7 */ {1, 5, false},
     /*  8 */ {1, 1023, true},
-    /*  9 */ {1, 2, true},       /* 1021 back: within the window */
+    /*  9 */ {1, 2, true}, /* 1021 back: within the window */
     /* 10 */ {1, 1026, true},
-    /* 11 */ {1, 3, true},       /* exactly 1023 back */
-    /* 12 */ {1, 2, false},      /* 1024 back: too old to know */
+    /* 11 */ {1, 3, true},  /* exactly 1023 back */
+    /* 12 */ {1, 2, false}, /* 1024 back: too old to know */
     /* 13 */ {1, 1025, true},
-    /* 14 */ {1, 2100, true},    /* more than a whole window ahead: all bits forgotten */
+    /* 14 */ {1, 2100, true}, /* more than a whole window ahead: all bits forgotten */
     /* 15 */ {1, 2099, true},
-    /* 16 */ {1, 1077, true},    /* the oldest of the window, never seen */
+    /* 16 */ {1, 1077, true}, /* the oldest of the window, never seen */
     /* 17 */ {1, 1076, false},
-    /* 18 */ {2, 1, true},       /* the sender restarted */
+    /* 18 */ {2, 1, true}, /* the sender restarted */
     /* 19 */ {2, 1, false},
-    /* 20 */ {1, 2200, false},   /* its earlier life has ended */
+    /* 20 */ {1, 2200, false}, /* its earlier life has ended */
     /* 21 */ {2, UINT64_C(1) << 40, true},
     /* 22 */ {2, UINT64_C(1) << 40, false},
     /* 23 */ {2, (UINT64_C(1) << 40) - 1, true},

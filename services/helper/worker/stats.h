@@ -10,9 +10,9 @@
 
 #include "drop.h"
 
-#define WORKER_COUNTERS(X)                                                               \
-    X(rx_packets) X(rx_bytes) X(tx_packets) X(tx_bytes) X(arp_requests_in) X(arp_requests_out) \
-    X(echo_replies) X(polls) X(naps)
+#define WORKER_COUNTERS(X)                                                                                             \
+    X(rx_packets)                                                                                                      \
+    X(rx_bytes) X(tx_packets) X(tx_bytes) X(arp_requests_in) X(arp_requests_out) X(echo_replies) X(polls) X(naps)
 struct worker_stats {
 #define WORKER_X(name) uint64_t name;
     WORKER_COUNTERS(WORKER_X)
