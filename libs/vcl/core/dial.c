@@ -145,6 +145,7 @@ static void choose(struct vcl_session *s)
     const struct vcl_path *next = vcl__candidates_next(&d->candidates, s->e->now, &d->active);
     if (next != NULL)
         d->active = *next;
+    vcl__candidates_tried(&d->candidates, s->e->now, &d->active);
     d->active_since = s->e->now;
     s->route.addr = d->active.addr;
     s->epoch++;

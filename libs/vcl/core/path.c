@@ -21,6 +21,14 @@ void vcl__candidates_set(struct candidates *c, const struct vcl_path *paths, uin
     *c = fresh;
 }
 
+static struct candidate *find(struct candidates *c, const struct vcl_path *path)
+{
+    for (uint8_t i = 0; i < c->count; i++)
+        if (vcl__path_equal(&c->list[i].path, path))
+            return &c->list[i];
+    return NULL;
+}
+
 const struct vcl_path *vcl__candidates_next(const struct candidates *c, uint64_t now, const struct vcl_path *current)
 {
     const struct candidate *penalised = NULL;
@@ -30,7 +38,7 @@ const struct vcl_path *vcl__candidates_next(const struct candidates *c, uint64_t
             continue;
         if (p->penalty_until <= now)
             return &p->path;
-        if (penalised == NULL || p->penalty_until < penalised->penalty_until)
+        if (penalised == NULL || p->tried_at < penalised->tried_at)
             penalised = p;
     }
     if (penalised != NULL)
@@ -38,19 +46,25 @@ const struct vcl_path *vcl__candidates_next(const struct candidates *c, uint64_t
     return c->count > 0 ? &c->list[0].path : NULL;
 }
 
+void vcl__candidates_tried(struct candidates *c, uint64_t now, const struct vcl_path *path)
+{
+    struct candidate *p = find(c, path);
+    if (p != NULL)
+        p->tried_at = now;
+}
+
 void vcl__candidates_fail(struct candidates *c, uint64_t now, const struct vcl_path *path, uint64_t penalty_us)
 {
-    for (uint8_t i = 0; i < c->count; i++) {
-        struct candidate *p = &c->list[i];
-        if (!vcl__path_equal(&p->path, path))
-            continue;
-        /* A path that has served for the longest penalty since its last failure is judged afresh. */
-        if (p->penalty_us == 0 || now > p->penalty_until + PATH_PENALTY_US_MAX)
-            p->penalty_us = penalty_us;
-        else
-            p->penalty_us = p->penalty_us * 2 < PATH_PENALTY_US_MAX ? p->penalty_us * 2 : PATH_PENALTY_US_MAX;
-        p->penalty_until = now + p->penalty_us;
-    }
+    struct candidate *p = find(c, path);
+    if (p == NULL)
+        return;
+    /* It served for the longest penalty since its last failure: judged afresh. It failed under penalty, when it was only
+     * tried for want of another: that is the same failure. */
+    if (p->penalty_us == 0 || now > p->penalty_until + PATH_PENALTY_US_MAX)
+        p->penalty_us = penalty_us;
+    else if (now >= p->penalty_until)
+        p->penalty_us = p->penalty_us * 2 < PATH_PENALTY_US_MAX ? p->penalty_us * 2 : PATH_PENALTY_US_MAX;
+    p->penalty_until = now + p->penalty_us;
 }
 
 void vcl__candidates_clear(struct candidates *c, uint16_t helper_id)

@@ -16,6 +16,7 @@ enum {
 struct candidate {
     struct vcl_path path;
     uint64_t penalty_until, penalty_us; /* penalty_us: length of the last one, 0 = none yet */
+    uint64_t tried_at;                  /* last time it was chosen */
 };
 
 struct candidates {
@@ -25,9 +26,10 @@ struct candidates {
 
 /* Replaces the list; a path that stays keeps its penalty. */
 void vcl__candidates_set(struct candidates *c, const struct vcl_path *paths, uint8_t nb_paths);
-/* The path to try after `current`: listed order; under penalty last, the one that is free first; `current` only when
- * there is no other. NULL: the list is empty. */
+/* The path to try after `current`: listed order; under penalty last, the one that was tried longest ago; `current` only
+ * when there is no other. NULL: the list is empty. */
 const struct vcl_path *vcl__candidates_next(const struct candidates *c, uint64_t now, const struct vcl_path *current);
+void vcl__candidates_tried(struct candidates *c, uint64_t now, const struct vcl_path *path);
 /* The path failed: penalty_us at first, doubled each time up to the maximum. */
 void vcl__candidates_fail(struct candidates *c, uint64_t now, const struct vcl_path *path, uint64_t penalty_us);
 /* The control plane or traffic says that it works. */
