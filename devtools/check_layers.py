@@ -87,7 +87,7 @@ def _pure_c_files() -> list[Path]:
     files = [*_sources_of(WIRE, "pmw_sources"), *_sources_of(WORKER, "relay_sources")]
     files += [*WIRE.glob("include/postman/*.h"), ROOT / "libs/vcl/include/vcl/engine.h"]
     files += [
-        path for path in (ROOT / "libs/vcl/core").glob("*.[ch]") if not re.search(r"_test\.[ch]$|test_", path.name)
+        path for path in (ROOT / "libs/vcl/core").glob("*.[ch]") if not re.search(r"_test\.[ch]$|^test", path.name)
     ]
     return sorted(files)
 
