@@ -36,7 +36,7 @@ struct vcl_driver_config {
     struct vcl_config engine;
     int udp_fd; /* from vcl_udp_open, or another bound UDP socket; the driver owns it even if it fails to open */
     /* While other connections are still waiting to be read by the application, its small sends are held at most this
-     * long, so that the answers to one burst leave in one system call: 50; 0 = never held. */
+     * long, so that the answers to one burst leave in one system call: 200; 0 = never held. */
     uint32_t hold_us_max;
     bool gso, gro; /* kernel segmentation and merging of datagrams, where the kernel has them: true */
 };
