@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Three worlds of sockets that must not differ: the kernel's own, vcl over plain TCP, and vcl over VCL between two drivers
-with keys at hand (no control plane)."""
+"""Three worlds of sockets that must not differ: the kernel's own, vcl over plain TCP, and vcl over VCL between two
+drivers with keys at hand (no control plane)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""connect() and create_server() with the real registry: who gets VCL, who gets TCP and why, and what an outage changes."""
+"""connect() and create_server() with the real registry: who gets VCL, who gets TCP and why, what an outage changes."""
 
 from __future__ import annotations
 
@@ -90,9 +90,8 @@ def test_a_name_is_looked_up_by_its_address(listener: vcl.Listener) -> None:
 
 
 def test_a_server_that_nobody_registered_is_reached_over_tcp(in_postman: Any) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as plain:
-        with vcl.connect(plain.getsockname(), timeout=20) as client:
-            assert (client.transport, client.why) == ("tcp", REASON_NO_SERVER)
+    with socket.create_server(("127.0.0.1", 0)) as plain, vcl.connect(plain.getsockname(), timeout=20) as client:
+        assert (client.transport, client.why) == ("tcp", REASON_NO_SERVER)
 
 
 def test_a_source_address_means_tcp(listener: vcl.Listener) -> None:
@@ -117,10 +116,9 @@ def test_without_the_registry_open_connections_go_on(in_postman: Any, listener: 
     in_postman.stop_registry()
     talk(client, server)
     connect_and_talk(address, listener)  # what is known is still good
-    with socket.create_server(("127.0.0.1", 0)) as plain:
-        with vcl.connect(plain.getsockname(), timeout=20) as other:
-            assert other.transport == "tcp"
-            assert REASON_UNREACHABLE in other.why
+    with socket.create_server(("127.0.0.1", 0)) as plain, vcl.connect(plain.getsockname(), timeout=20) as other:
+        assert other.transport == "tcp"
+        assert REASON_UNREACHABLE in other.why
     client.close()
     server.close()
 
@@ -134,7 +132,9 @@ def test_a_server_registers_when_the_registry_comes_back(in_postman: Any, wait_u
         in_postman.start()
         wait_until(lambda: listener.transport == "vcl", 30, "the registration")
         assert listener.why == ""
-        wait_until(lambda: vcl.connect(listener.getsockname()[:2], timeout=20).transport == "vcl", 30, "a VCL connection")
+        wait_until(
+            lambda: vcl.connect(listener.getsockname()[:2], timeout=20).transport == "vcl", 30, "a VCL connection"
+        )
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")

@@ -44,7 +44,7 @@ def test_names(world: Any) -> None:
 
 
 def test_a_closed_socket_is_bad(pair: Pair) -> None:
-    client, server = pair
+    client, _ = pair
     client.close()
     client.close()
     assert client.fileno() == -1
@@ -105,12 +105,10 @@ def test_what_vcl_cannot_do_is_said(vcl_world: Any) -> None:
         lambda: client.send(b"x", socket.MSG_OOB),
         lambda: client.sendmsg([b"x"], [(1, 1, b"")]),
     ):
-        with pytest.raises(OSError) as caught:
+        with pytest.raises(OSError, match="not supported on a VCL connection"):
             call()
-        assert caught.value.errno == errno.EOPNOTSUPP
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError, match=os.strerror(errno.ENOPROTOOPT)):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, bytes(16))
-    assert caught.value.errno == errno.ENOPROTOOPT
     client.close()
     server.close()
 

@@ -22,7 +22,7 @@ Eventually = Callable[..., Any]
 
 
 def test_timeouts_and_modes(pair: Pair) -> None:
-    client, server = pair
+    client, _ = pair
     for sock in pair:
         sock.settimeout(0.05)
         assert sock.gettimeout() == 0.05

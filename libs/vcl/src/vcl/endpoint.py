@@ -163,5 +163,5 @@ def data_address_of(bound_host: str) -> str:
         family, kind, proto, _, target = found[0]
         with socket.socket(family, kind, proto) as probe:
             probe.connect(target)
-            return probe.getsockname()[0]
+            return str(probe.getsockname()[0])
     return "127.0.0.1"

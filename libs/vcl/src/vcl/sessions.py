@@ -143,9 +143,11 @@ class Sessions:
         if self._agent is None or not concerned:
             return False
         renewed = self._agent.renew_token(server_id)
-        for live in concerned if renewed is not None else []:
+        if renewed is None:
+            return False
+        for live in concerned:
             live.session.renew(*renewed)
-        return renewed is not None
+        return True
 
     def _ask_paths(self, live: _Live) -> None:
         assert self._agent is not None

@@ -7,7 +7,7 @@ from __future__ import annotations
 import io
 import socket
 from collections.abc import Iterable
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -120,7 +120,7 @@ class Socket:
             buffer = io.BufferedWriter(raw, buffering)
         if binary:
             return buffer
-        text = io.TextIOWrapper(buffer, encoding, errors, newline)
+        text = io.TextIOWrapper(cast("IO[bytes]", buffer), encoding, errors, newline)
         text.mode = mode  # type: ignore[misc]
         return text
 
@@ -226,9 +226,7 @@ class Socket:
     def __enter__(self) -> Socket:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: TracebackType | None) -> None:
         if not self._closed:
             self.close()
 

@@ -95,7 +95,7 @@ class Stream(Conn):
             return "::" if self._family == socket.AF_INET6 else "0.0.0.0"  # noqa: S104 (as an unbound socket)
         with socket.socket(self._family, socket.SOCK_DGRAM) as probe:
             probe.connect(self._route)  # sends nothing: asks the kernel for the route
-            return probe.getsockname()[0]
+            return str(probe.getsockname()[0])
 
     def _check_open(self) -> None:
         if self._stream_closed:
