@@ -6,14 +6,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import pytest
 from fastapi import FastAPI
 
+from postman_contracts.problems import ProblemType
+from postman_kit.errors import ProblemError
 from postman_registry.__main__ import build
 from postman_registry.domain import HelperSpec, ServerSpec
+from postman_registry.service.helpers import Helpers
+from postman_registry.service.servers import ServerGranted, Servers
 from postman_registry.settings import RegistrySettings
 
 TTL = timedelta(seconds=4)
@@ -41,6 +47,23 @@ def server_spec(
     service: str = "echo", host: str = "echo.lab", port: int = 7, address: str = "198.18.0.9", shards: int = 1
 ) -> ServerSpec:
     return ServerSpec(service, host, port, address, port, shards)
+
+
+async def register_server(servers: Servers, key: str | None = None, **changes: object) -> ServerGranted:
+    spec = replace(server_spec(), **changes)
+    return await servers.register(spec, key, repr(spec).encode())
+
+
+async def serving(helpers: Helpers, name: str = "h1") -> None:
+    """A helper that has registered and serves."""
+    view = await helpers.register(helper_spec(name))
+    await helpers.renew(view.helper.helper_id, view.helper.incarnation, "up", None, None)
+
+
+async def refused(kind: ProblemType, status: int, call: object) -> None:
+    with pytest.raises(ProblemError) as caught:
+        await call  # type: ignore[misc]
+    assert (caught.value.problem.kind, caught.value.problem.status) == (kind, status)
 
 
 # --- the whole service, over HTTP -----------------------------------------------------------------

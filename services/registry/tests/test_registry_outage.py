@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -80,12 +81,13 @@ async def stored_subjects(url: str) -> list[str]:
 
 async def test_a_killed_postgres_is_503_until_it_is_back(tmp_path: Path, nats_server: EmbeddedNats) -> None:
     with EmbeddedPostgres(tmp_path / "pg") as postgres:
-        ttls = {"registry_helper_lease_ttl_s": 0.5, "registry_server_lease_ttl_s": 600}
+        ttls = {"registry_helper_lease_ttl_s": 3, "registry_server_lease_ttl_s": 600}
         async with running(tmp_path, postgres.url, nats_server.url, **ttls) as registry:
             agent = registry.client("agent")
             grant = rest.HelperGrant.model_validate((await agent.post("/v1/helpers", json=HELPER)).json())
-            assert (await agent.put("/v1/helpers/1/lease", json=RENEWAL)).status_code == 200
             assert (await agent.post("/v1/servers", json=SERVER)).status_code == 201
+            assert (await agent.put("/v1/helpers/1/lease", json=RENEWAL)).status_code == 200
+            expires_at = rest.Helper.model_validate((await agent.get("/v1/helpers/1")).json()).lease_expires_at
             assert postgres.pid
             os.kill(postgres.pid, signal.SIGKILL)
             await registry.wait_ready(is_ready=False)
@@ -98,7 +100,7 @@ async def test_a_killed_postgres_is_503_until_it_is_back(tmp_path: Path, nats_se
                 assert Problem.model_validate(answer.json()).kind == ProblemType.UNAVAILABLE
                 assert int(answer.headers["retry-after"]) >= 1
             assert (await agent.get("/healthz")).status_code == 200
-            await asyncio.sleep(0.6)  # longer than the helper's lease: nobody could renew meanwhile
+            await until(lambda: datetime.now(UTC), lambda now: now > expires_at)  # nobody could renew meanwhile
             postgres.start()
             await registry.wait_ready()
             resolved = rest.Resolution.model_validate((await agent.get("/v1/resolve?service=echo")).json())
@@ -117,6 +119,10 @@ def environment(tmp_path: Path) -> dict[str, str]:
     }
 
 
+def start_process(environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "postman_registry"], env=environment)
+
+
 async def test_the_process_starts_before_postgres_and_stops_in_order(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -125,9 +131,7 @@ async def test_the_process_starts_before_postgres_and_stops_in_order(
     url = postgres.url
     postgres.stop()
     base_url = f"http://127.0.0.1:{environment['POSTMAN_REGISTRY_PORT']}"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "postman_registry"], env=environment | {"POSTMAN_DATABASE_URL": url}
-    )  # noqa: ASYNC220
+    process = start_process(environment | {"POSTMAN_DATABASE_URL": url})
     try:
         async with httpx.AsyncClient(base_url=base_url, trust_env=False) as client:
 

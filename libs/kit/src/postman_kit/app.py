@@ -71,7 +71,7 @@ async def _passes(name: str, check: ReadyCheck) -> bool:
         async with asyncio.timeout(_CHECK_TIMEOUT_S):
             await check()
     except Exception as error:
-        _log.info("not ready", check=name, error=repr(error))
+        _log.debug("not ready", check=name, error=repr(error))
         return False
     return True
 
