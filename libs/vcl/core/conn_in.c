@@ -60,7 +60,7 @@ static void on_delivered(struct vcl_conn *c, const struct sentmap_ack *r, uint32
     c->pto_credit = 0;
     vcl__cc_on_delivered(&c->cc, r->nb_delivered, nb_in_flight);
     if (s->dial != NULL)
-        vcl__dial_on_proof(s, r->newest_sent_at);
+        vcl__path_on_proof(s, r->newest_sent_at);
 }
 
 static void on_ack(struct vcl_conn *c, const struct pmw_frame *f, uint64_t ack)
@@ -132,7 +132,7 @@ static int on_payload(struct vcl_conn *c, const struct pmw_frame *f, uint64_t se
         return 0;
     c->last_data_rx = e->now;
     if (c->s->dial != NULL)
-        vcl__dial_on_activity(c->s);
+        vcl__path_on_activity(c->s);
     if (c->released && f->payload_len > 0) { /* bytes that nobody will read */
         vcl__conn_input(c, CONN_IN_ABORT, VCL_ERR_RESET);
         return 0;

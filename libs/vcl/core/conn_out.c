@@ -174,7 +174,7 @@ static void on_data_sent(struct vcl_conn *c, uint32_t payload_len)
     c->e->stats.data_frames_out++;
     vcl__conn_arm(c);
     if (c->s->dial != NULL)
-        vcl__dial_on_activity(c->s);
+        vcl__path_on_activity(c->s);
 }
 
 static int build_lost(struct vcl_conn *c, uint8_t *buf, size_t cap)

@@ -10,12 +10,6 @@
  */
 #include "state.h"
 
-/* A deadline counts as passed only when it passed before our own stall began (engine.h, lag_us). */
-static bool due(const struct vcl_engine *e, uint64_t at)
-{
-    return at <= e->now && e->now - at >= e->lag_us;
-}
-
 static bool may_retransmit(const struct vcl_conn *c)
 {
     return c->s->dial == NULL || (vcl__dial_may_send(c->s) && !c->resume_wait);
@@ -96,16 +90,16 @@ static void pto_fired(struct vcl_conn *c)
 static void fire_live(struct vcl_conn *c)
 {
     struct vcl_engine *e = c->e;
-    if (due(e, orphan_deadline(c))) {
+    if (vcl__due(e, orphan_deadline(c))) {
         vcl__conn_input(c, CONN_IN_ABORT, VCL_ERR_RESET);
         return;
     }
-    if (due(e, persist_deadline(c))) {
+    if (vcl__due(e, persist_deadline(c))) {
         c->persist_at = 0;
         c->window_probe = true;
         vcl__conn_kick(c);
     }
-    if (due(e, pto_deadline(c)))
+    if (vcl__due(e, pto_deadline(c)))
         pto_fired(c);
 }
 
@@ -116,7 +110,7 @@ void vcl__conn_on_timer(struct vcl_conn *c)
         vcl__open_on_timer(c);
     } else if (c->state != CONN_CLOSED) {
         fire_live(c);
-    } else if (due(e, reset_deadline(c))) {
+    } else if (vcl__due(e, reset_deadline(c))) {
         c->reset_at = e->now;
         c->nb_resets_sent++;
         c->want_reset = true;

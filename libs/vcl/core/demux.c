@@ -28,11 +28,11 @@ static int receive_probe_answer(struct vcl_engine *e, const struct route *from, 
     if (s->dial == NULL)
         return vcl__drop(e, VCL_DROP_ROLE);
     if (type == PMW_PONG)
-        return vcl__dial_on_pong(s, &p);
+        return vcl__advice_on_pong(s, &p);
     if (!pmw_control_check(buf, len, vcl__mac_key_in(s)))
         return vcl__drop(e, VCL_DROP_MAC);
     vcl__session_on_rx(s, from);
-    return vcl__dial_on_echo(s, &p);
+    return vcl__probe_on_echo(s, &p);
 }
 
 int vcl__frame_receive(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len)

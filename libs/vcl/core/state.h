@@ -213,6 +213,11 @@ static inline void vcl__now(struct vcl_engine *e, uint64_t now)
         e->now = now;
 }
 uint64_t vcl__unix_s(const struct vcl_engine *e);
+/* A deadline counts as passed only when it passed before our own stall began (engine.h, lag_us). */
+static inline bool vcl__due(const struct vcl_engine *e, uint64_t at)
+{
+    return at <= e->now && e->now - at >= e->lag_us;
+}
 
 /* --- exit.c --- */
 void vcl__exit_init(struct exit *x, struct trunk *trunk);
@@ -250,16 +255,25 @@ uint64_t vcl__session_pto(const struct vcl_session *s);
 /* --- dial.c: the client's path machine (S7-S12) --- */
 bool vcl__dial_may_open(const struct vcl_session *s);
 bool vcl__dial_may_send(const struct vcl_session *s);
-void vcl__dial_on_activity(struct vcl_session *s);
-void vcl__dial_on_proof(struct vcl_session *s, uint64_t sent_at);
 void vcl__dial_on_conn_pto(struct vcl_session *s, uint8_t pto_count, uint64_t first_sent_at);
 void vcl__dial_on_open_answer(struct vcl_session *s, uint32_t server_epoch);
 void vcl__dial_on_open_silence(struct vcl_session *s, uint64_t silent_since);
-void vcl__dial_probe(struct vcl_session *s);
-int vcl__dial_on_echo(struct vcl_session *s, const struct pmw_probe *p);
-int vcl__dial_on_pong(struct vcl_session *s, const struct pmw_probe *p);
 uint64_t vcl__dial_on_timer(struct vcl_session *s); /* returns when to look again */
 void vcl__dial_resumed(struct vcl_session *s);
+void vcl__dial_suspect(struct vcl_session *s, uint64_t silent_since); /* the verdict; moves now or when S9 allows */
+void vcl__dial_leave(struct vcl_session *s);                         /* to the next candidate, now */
+
+/* --- probe.c --- */
+void vcl__probe_send(struct vcl_session *s);
+uint64_t vcl__probe_on_timer(struct vcl_session *s); /* the path is active; returns when to look again */
+bool vcl__probe_is_of_series(const struct dial *d, const struct pmw_probe *p);
+int vcl__probe_on_echo(struct vcl_session *s, const struct pmw_probe *p);
+void vcl__path_on_activity(struct vcl_session *s); /* stream bytes went either way */
+/* Something sent at sent_at is known to have arrived: both directions work. */
+void vcl__path_on_proof(struct vcl_session *s, uint64_t sent_at);
+
+/* --- advice.c --- */
+int vcl__advice_on_pong(struct vcl_session *s, const struct pmw_probe *p);
 
 /* --- resume.c --- */
 void vcl__resume_begin(struct vcl_session *s);    /* client: list what needs it, under the session's epoch */

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Probes of the active path (S7, S8, S12): when to ask, what an answer proves, when silence is a verdict. A frame that
+ * arrives proves one direction only; what clears a suspicion is an answer to something that we sent.
+ */
+#include "state.h"
+
+enum {
+    PROBE_SILENCE_US_FIRST = 20000, /* S12 */
+    PROBE_SILENCE_US_MAX = 1000000, /* S12 */
+    KEEPALIVE_US = 5000000,         /* S12 */
+    PROBE_SLOW_MAX = 2,             /* S12: answers at the longest silence before only keepalives are sent */
+    PROBES_SILENT = 2,              /* S8 */
+};
+
+/* How long a probe may be unanswered. Those that only pass the time until S9 allows a move come slower and slower. */
+static uint64_t probe_gap(const struct vcl_session *s)
+{
+    uint64_t gap = vcl__session_pto(s);
+    if (gap < s->e->cfg.probe_interval_us)
+        gap = s->e->cfg.probe_interval_us;
+    for (uint8_t n = PROBES_SILENT; n < s->dial->probe.nb_unanswered && gap < s->e->cfg.pto_max_us; n++)
+        gap *= 2;
+    return gap;
+}
+
+void vcl__probe_send(struct vcl_session *s)
+{
+    struct dial *d = s->dial;
+    uint8_t buf[PMW_PROBE_BYTES];
+    if (d->probe.nb_unanswered == 0) {
+        d->probe.nonce = vcl__random64(s->e); /* a series counts up from here */
+        d->probe.first_sent_at = s->e->now;
+    }
+    struct pmw_probe p = {.session_id = s->id,
+                          .nonce = d->probe.nonce + d->probe.nb_unanswered,
+                          .epoch = s->epoch,
+                          .server_id = d->server_id,
+                          .helper_id = d->active.helper_id,
+                          .shard = d->shard};
+    int len = pmw_probe_encode(buf, sizeof(buf), PMW_PROBE, &p);
+    pmw_control_seal(buf, (size_t)len, s->keys.mac_c2s);
+    vcl__ctl_push(s->e, &s->route, buf, len);
+    d->probe.nb_unanswered++;
+    d->probe.sent_at = s->e->now;
+    s->e->stats.probes_sent++;
+    s->e->stats.frames_out++;
+    vcl__session_arm(s, s->e->now + probe_gap(s));
+}
+
+void vcl__path_on_activity(struct vcl_session *s)
+{
+    struct dial *d = s->dial;
+    d->activity_at = s->e->now;
+    d->probe.interval_us = PROBE_SILENCE_US_FIRST;
+    d->probe.nb_slow = 0;
+    vcl__session_arm(s, s->e->now + PROBE_SILENCE_US_FIRST);
+}
+
+/* Something sent at sent_at has arrived and its answer too. What was sent before the active path was chosen went by
+ * another. */
+void vcl__path_on_proof(struct vcl_session *s, uint64_t sent_at)
+{
+    struct dial *d = s->dial;
+    if (sent_at < d->active_since)
+        return;
+    if (sent_at > d->last_proof)
+        d->last_proof = sent_at;
+    d->probe.nb_unanswered = 0;
+    d->probe.hinted = false;
+    d->suspect_waits = false;
+}
+
+bool vcl__probe_is_of_series(const struct dial *d, const struct pmw_probe *p)
+{
+    return p->nonce - d->probe.nonce < d->probe.nb_unanswered;
+}
+
+int vcl__probe_on_echo(struct vcl_session *s, const struct pmw_probe *p)
+{
+    struct dial *d = s->dial;
+    if (!vcl__probe_is_of_series(d, p))
+        return 0; /* of an earlier path, or answered before */
+    if (d->probe.nb_unanswered == 1)
+        vcl__rtt_sample(&s->rtt, s->e->now - d->probe.sent_at);
+    vcl__path_on_proof(s, d->probe.first_sent_at);
+    if (d->probe.interval_us < PROBE_SILENCE_US_MAX)
+        d->probe.interval_us = d->probe.interval_us * 2 < PROBE_SILENCE_US_MAX ? d->probe.interval_us * 2
+                                                                              : PROBE_SILENCE_US_MAX;
+    else if (d->probe.nb_slow < PROBE_SLOW_MAX)
+        d->probe.nb_slow++;
+    return 0;
+}
+
+/* S12: silence after activity, then slower and slower, then only keepalives; nothing without connections. */
+uint64_t vcl__probe_on_timer(struct vcl_session *s)
+{
+    struct vcl_engine *e = s->e;
+    struct dial *d = s->dial;
+    if (s->nb_open == 0 || !d->known) {
+        d->probe.nb_unanswered = 0;
+        return VCL_NEVER;
+    }
+    if (d->probe.nb_unanswered > 0) {
+        uint64_t at = d->probe.sent_at + probe_gap(s);
+        if (!vcl__due(e, at))
+            return at + (at <= e->now ? e->lag_us : 0);
+        if (d->probe.nb_unanswered >= (d->probe.hinted ? 1 : PROBES_SILENT)) {
+            uint64_t since = d->last_rx > d->probe.first_sent_at ? d->probe.first_sent_at : d->last_rx;
+            vcl__dial_suspect(s, since);
+            if (d->state != VCL_PATH_ACTIVE)
+                return d->resume_tick_at;
+        }
+        if (d->probe.nb_unanswered < UINT8_MAX)
+            vcl__probe_send(s);
+        return e->now + probe_gap(s);
+    }
+    uint64_t quiet = d->last_rx > d->activity_at ? d->last_rx : d->activity_at;
+    uint64_t interval = d->probe.nb_slow >= PROBE_SLOW_MAX ? KEEPALIVE_US : d->probe.interval_us;
+    if (interval == 0)
+        interval = PROBE_SILENCE_US_FIRST;
+    if (!vcl__due(e, quiet + interval))
+        return quiet + interval + (quiet + interval <= e->now ? e->lag_us : 0);
+    vcl__probe_send(s);
+    return e->now + probe_gap(s);
+}
