@@ -33,11 +33,13 @@ bool checkers_error_is_explained(void *ctx, const struct connection *c, enum sid
     switch (error) {
     case VCL_ERR_RESET:
     case VCL_ERR_CLOSED:
-        return c->aborted || c->end[side_peer(side)].error != 0;
+        return c->aborted || c->abandoned || sim->server.nb_crashes > 0 || c->end[side_peer(side)].error != 0;
     case VCL_ERR_REFUSED:
         return sim->scenario.small_backlog || memory_was_short(sim);
     case VCL_ERR_NOMEM:
         return memory_was_short(sim);
+    case VCL_ERR_TIMEOUT:
+        return c->abandoned || sim->scenario.short_hold || sim->server.nb_crashes > 0;
     default:
         return false;
     }
@@ -50,7 +52,7 @@ void checkers_completion(struct simulation *sim)
         const struct end *client = &c->end[CLIENT], *server = &c->end[SERVER];
         if (!c->asked || !connection_is_done(c))
             fail(sim, RULE_I4, c, "not finished in time after the faults ended");
-        else if (c->aborted || client->error || server->error)
+        else if (c->aborted || c->abandoned || client->error || server->error)
             continue; /* each error was found to be explained when it came */
         else if (server->read != c->plan.end[CLIENT].total_bytes || !server->eof)
             fail(sim, RULE_I1, c, "the server's end has not all");
@@ -61,7 +63,7 @@ void checkers_completion(struct simulation *sim)
 
 static void engine_memory(struct simulation *sim, const struct engine_host *e, uint32_t nb_connections)
 {
-    uint64_t per_connection = 2 * ((uint64_t)sim->scenario.sndbuf_bytes + sim->scenario.rcvbuf_bytes) + CONNECTION_BYTES_OVERHEAD;
+    uint64_t per_connection = 2 * ((uint64_t)sim->scenario.engine.sndbuf_bytes + sim->scenario.engine.rcvbuf_bytes) + CONNECTION_BYTES_OVERHEAD;
     uint64_t cap = ENGINE_BYTES_BASE + per_connection * nb_connections;
     if (e->memory.peak_bytes > cap)
         verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_MEMORY, "engine %s held %llu bytes for %u connections, cap %llu",

@@ -121,6 +121,8 @@ static void client_event(void *self, uint64_t now, const struct vcl_event *event
 {
     struct client *client = self;
     struct simulation *sim = client->sim;
+    if (client->gone)
+        return;
     switch (event->type) {
     case VCL_EV_TOKEN_WANTED:
         note(client, "token", "wanted", 0, 0);
@@ -221,4 +223,32 @@ void client_leave(struct client *client)
     vcl_session_free(client->session);
     client->session = NULL;
     client->retry_at_us = NEVER;
+}
+
+void client_end(struct client *client, bool in_order)
+{
+    struct application *app = &client->sim->application;
+    if (client->gone)
+        return;
+    client->gone = true;
+    client->session = NULL;
+    client->retry_at_us = NEVER;
+    for (uint32_t i = 0; i < client->nb_connections; i++) {
+        struct connection *c = &client->connections[i];
+        if (c->end[CLIENT].done && c->end[SERVER].done)
+            continue;
+        c->asked = c->abandoned = true; /* even if closed: the engine may still have had bytes to deliver */
+        c->opening = false;
+        if (c->end[CLIENT].done)
+            continue;
+        c->end[CLIENT].conn = NULL;
+        c->end[CLIENT].done = true;
+        app->nb_ends_done++;
+    }
+    trace_note(&app->world->trace, app->world->now_us, client->engine.host->number, "fault", in_order ? "process exits" : "process dies");
+    if (in_order)
+        engine_host_leave(&client->engine);
+    else
+        engine_host_stop(&client->engine);
+    world_host_clear(app->world, client->engine.host);
 }

@@ -120,6 +120,10 @@ static uint64_t host_run(struct host *h, uint64_t now, uint64_t lag_us)
     if (vcl_engine_next_timer(e->engine) <= local)
         vcl_engine_on_timer(e->engine, local, e->reports_lag ? lag_us : 0);
     drain(e, now); /* the application hears of what arrived before it acts on its own timers */
+    if (e->leaving) {
+        engine_host_stop(e);
+        return NEVER;
+    }
     uint64_t app_at = e->user.run(e->user.self, now);
     drain(e, now);
     uint64_t timer = vcl_engine_next_timer(e->engine);
@@ -131,24 +135,45 @@ static uint64_t host_run(struct host *h, uint64_t now, uint64_t lag_us)
 
 static const struct host_ops engine_ops = {.receive = host_receive, .run = host_run};
 
-void engine_host_init(struct engine_host *e, struct world *world, unsigned host_number, uint16_t port,
-                      const struct vcl_config *config, const struct engine_user *user, struct rng random)
+void engine_host_start(struct engine_host *e, const struct vcl_config *config)
 {
-    e->world = world;
-    e->user = *user;
     e->config = *config;
     e->config.ctx = e;
     e->config.alloc = engine_alloc;
     e->config.free = engine_free;
     e->config.random = engine_random;
+    e->host->down = false;
+    world_host_poke(e->world, e->host);
+}
+
+void engine_host_init(struct engine_host *e, struct world *world, unsigned host_number, uint16_t port,
+                      const struct vcl_config *config, const struct engine_user *user, struct rng random)
+{
+    e->world = world;
+    e->user = *user;
     e->random = random;
     e->port = port;
     e->host = world_host_add(world, host_number, &engine_ops, e);
+    engine_host_start(e, config);
 }
 
-void engine_host_free(struct engine_host *e)
+void engine_host_leave(struct engine_host *e)
+{
+    if (e->engine)
+        vcl_engine_shutdown(e->engine, engine_host_clock(e));
+    e->leaving = true;
+    world_host_poke(e->world, e->host);
+}
+
+void engine_host_stop(struct engine_host *e)
 {
     if (e->engine)
         vcl_engine_free(e->engine);
     e->engine = NULL;
+    e->host->down = true;
+    e->host->paused_until_us = 0;
+    if (e->memory.live_blocks != 0)
+        verdict_fail(&e->world->verdict, e->world->now_us, RULE_MEMORY, "engine %s leaks %llu blocks (%llu bytes)",
+                     host_name(e->host->number), (unsigned long long)e->memory.live_blocks,
+                     (unsigned long long)e->memory.live_bytes);
 }

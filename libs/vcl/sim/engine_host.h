@@ -34,6 +34,7 @@ struct engine_host {
     uint64_t clock_offset_us;  /* the engine's clock = the world's + this */
     uint16_t port;
     bool reports_lag;
+    bool leaving;              /* vcl_engine_shutdown was called: the farewell goes out, then the process ends */
 };
 
 /* config: limits and the server's identity; this adds allocator, randomness and clock. */
@@ -44,6 +45,11 @@ static inline uint64_t engine_host_clock(const struct engine_host *e)
 {
     return e->world->now_us + e->clock_offset_us;
 }
-void engine_host_free(struct engine_host *e);
+/* The process ends here and now, silently: what the engine does not give back is a leak. */
+void engine_host_stop(struct engine_host *e);
+/* A new process with this config on the same host. */
+void engine_host_start(struct engine_host *e, const struct vcl_config *config);
+/* The process says goodbye and ends. */
+void engine_host_leave(struct engine_host *e);
 
 #endif

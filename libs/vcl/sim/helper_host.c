@@ -50,9 +50,25 @@ static void helper_receive(struct host *h, uint64_t now, const struct datagram *
         trace_drop(&helper->world->trace, now, d->from_host, d->to_host, relay_drop_key((enum relay_drop)reason));
 }
 
+static void server_learn(struct helper_host *helper)
+{
+    struct pmw_trunk_keys keys;
+    pmw_trunk_keys_derive(&keys, helper->server.trunk_secret, host_helper_id(helper->host->number), helper->incarnation);
+    struct relay_server server = {.server_id = helper->server.server_id,
+                                  .shard = helper->server.shard,
+                                  .addr = host_addr(HOST_SERVER, helper->options.trunk_family, PORT_SERVER)};
+    memcpy(server.trunk_key_to_server, keys.to_server, sizeof server.trunk_key_to_server);
+    memcpy(server.trunk_key_to_helper, keys.to_helper, sizeof server.trunk_key_to_helper);
+    int rc = relay_server_set(helper->relay, &server);
+    assert(rc == 0);
+    helper->server_at_us = NEVER;
+}
+
 static uint64_t helper_run(struct host *h, uint64_t now, uint64_t lag_us)
 {
     struct helper_host *helper = h->self;
+    if (now >= helper->server_at_us)
+        server_learn(helper);
     if (now >= helper->age_at_us) {
         relay_age(helper->relay, now);
         helper->age_at_us = now + helper->age_interval_us;
@@ -60,12 +76,13 @@ static uint64_t helper_run(struct host *h, uint64_t now, uint64_t lag_us)
     uint64_t due = relay_flush_due(helper->relay, now);
     if (due != UINT64_MAX && due <= now)
         verdict_fail(&helper->world->verdict, now, RULE_CONTRACT, "relay %s: a due batch was not flushed", host_name(h->number));
+    due = due < helper->server_at_us ? due : helper->server_at_us;
     return due < helper->age_at_us ? due : helper->age_at_us;
 }
 
 static const struct host_ops helper_ops = {.receive = helper_receive, .run = helper_run};
 
-static void relay_start(struct helper_host *helper)
+static void relay_start(struct helper_host *helper, uint64_t server_delay_us)
 {
     struct relay_config config = {
         .helper_id = host_helper_id(helper->host->number),
@@ -82,17 +99,24 @@ static void relay_start(struct helper_host *helper)
     };
     memcpy(config.cid_key, helper->server.cid_key, sizeof config.cid_key);
     int rc = relay_new(&helper->relay, &config);
-    struct pmw_trunk_keys keys;
-    pmw_trunk_keys_derive(&keys, helper->server.trunk_secret, config.helper_id, config.incarnation);
-    struct relay_server server = {.server_id = helper->server.server_id,
-                                  .shard = helper->server.shard,
-                                  .addr = host_addr(HOST_SERVER, helper->options.trunk_family, PORT_SERVER)};
-    memcpy(server.trunk_key_to_server, keys.to_server, sizeof server.trunk_key_to_server);
-    memcpy(server.trunk_key_to_helper, keys.to_helper, sizeof server.trunk_key_to_helper);
-    if (rc == 0)
-        rc = relay_server_set(helper->relay, &server);
     assert(rc == 0);
     helper->age_at_us = helper->world->now_us;
+    helper->server_at_us = helper->world->now_us + server_delay_us;
+    if (server_delay_us == 0)
+        server_learn(helper);
+}
+
+void helper_host_set_server(struct helper_host *helper, const struct helper_server *server, uint64_t delay_us)
+{
+    uint16_t forgotten = helper->server.server_id;
+    helper->server = *server;
+    if (!helper->relay)
+        return;
+    if (helper->server_at_us == NEVER && relay_server_remove(helper->relay, forgotten) != 0)
+        verdict_fail(&helper->world->verdict, helper->world->now_us, RULE_CONTRACT, "relay %s does not know its server",
+                     host_name(helper->host->number));
+    helper->server_at_us = helper->world->now_us + delay_us;
+    world_host_poke(helper->world, helper->host);
 }
 
 void helper_host_init(struct helper_host *helper, struct world *world, unsigned host_number, const struct helper_options *options,
@@ -104,7 +128,7 @@ void helper_host_init(struct helper_host *helper, struct world *world, unsigned 
     helper->incarnation = (uint32_t)rng_between(&helper->rng, 1, 1000);
     helper->restart_at_us = NEVER;
     helper->age_interval_us = HELPER_AGE_INTERVAL_US;
-    relay_start(helper);
+    relay_start(helper, 0);
 }
 
 static void stats_add(struct relay_stats *sum, const struct relay_stats *more)
@@ -139,7 +163,7 @@ void helper_host_crash(struct helper_host *helper)
     helper->nb_crashes++;
 }
 
-void helper_host_restart(struct helper_host *helper)
+void helper_host_restart(struct helper_host *helper, uint64_t server_delay_us)
 {
     helper->restart_at_us = NEVER;
     if (helper->relay)
@@ -149,7 +173,7 @@ void helper_host_restart(struct helper_host *helper)
     helper->draining = false;
     trace_note(&helper->world->trace, helper->world->now_us, helper->host->number, "fault", "restart, incarnation %u",
                helper->incarnation);
-    relay_start(helper);
+    relay_start(helper, server_delay_us);
     helper->host->down = false;
     world_host_poke(helper->world, helper->host);
 }

@@ -37,6 +37,7 @@ struct helper_host {
     uint32_t incarnation;
     uint64_t age_at_us, age_interval_us;
     uint64_t restart_at_us; /* NEVER: it stays as it is */
+    uint64_t server_at_us;  /* when the supervisor tells it of the server; NEVER: it knows */
     uint64_t nb_crashes, nb_restarts;
     struct relay_stats past; /* of earlier incarnations, summed */
     bool draining;
@@ -46,8 +47,10 @@ void helper_host_init(struct helper_host *helper, struct world *world, unsigned 
                       const struct helper_server *server, struct rng rng);
 /* The process dies: no farewell, all state and all queued input lost. */
 void helper_host_crash(struct helper_host *helper);
-/* A new process of the same helper: next incarnation, empty tables. */
-void helper_host_restart(struct helper_host *helper);
+/* A new process of the same helper: next incarnation, empty tables. It hears of the server after server_delay_us. */
+void helper_host_restart(struct helper_host *helper, uint64_t server_delay_us);
+/* The registry knows another server instead; the helper hears of it after the delay. */
+void helper_host_set_server(struct helper_host *helper, const struct helper_server *server, uint64_t delay_us);
 void helper_host_set_draining(struct helper_host *helper, bool draining);
 /* Sum over all incarnations. */
 void helper_host_stats(const struct helper_host *helper, struct relay_stats *out);

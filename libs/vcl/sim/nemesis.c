@@ -28,7 +28,7 @@ void nemesis_init(struct nemesis *n, struct simulation *sim, struct rng rng)
 
 uint64_t nemesis_next_at(const struct nemesis *n, const struct simulation *sim)
 {
-    uint64_t at = n->next_at_us;
+    uint64_t at = earliest(n->next_at_us, sim->server.start_at_us);
     for (unsigned i = 0; i < sim->scenario.nb_helpers; i++)
         at = earliest(at, earliest(n->hint_at_us[i], sim->helpers[i].restart_at_us));
     return at;
@@ -77,6 +77,31 @@ static void crash(struct nemesis *n, struct simulation *sim)
     helper->restart_at_us = rng_chance(&n->rng, PPM / 4 * 3) ? sim->world.now_us + duration(n, sim) : NEVER;
     if (sim->scenario.nemesis.true_hints)
         n->hint_at_us[host - HOST_HELPER] = sim->world.now_us + rng_between(&n->rng, HINT_DELAY_US_MIN, HINT_DELAY_US_MAX);
+}
+
+/* Most helpers that start are told of the server at once. */
+static uint64_t server_delay(struct nemesis *n, const struct simulation *sim)
+{
+    bool late = (sim->scenario.nemesis.enabled & 1u << FAULT_LATE_TABLE) && rng_chance(&n->rng, PPM / 2);
+    return late ? rng_between(&n->rng, 1, HINT_DELAY_US_MAX) : 0;
+}
+
+static void another_server(struct nemesis *n, struct simulation *sim)
+{
+    server_start(&sim->server);
+    struct helper_server known = simulation_helper_server(sim);
+    for (unsigned i = 0; i < sim->scenario.nb_helpers; i++)
+        helper_host_set_server(&sim->helpers[i], &known, rng_between(&n->rng, 1, HINT_DELAY_US_MAX));
+}
+
+static void end_process(struct nemesis *n, struct simulation *sim, enum fault kind)
+{
+    struct client *client = &sim->clients[any_client(n, sim) - HOST_CLIENT];
+    bool alone = sim->scenario.nb_clients == 1;
+    if (kind == FAULT_SERVER_CRASH && sim->server.nb_crashes == 0)
+        server_crash(&sim->server, sim->world.now_us + duration(n, sim));
+    else if (kind != FAULT_SERVER_CRASH && !alone && client->engine.host->paused_until_us <= sim->world.now_us)
+        client_end(client, kind == FAULT_CLIENT_EXIT);
 }
 
 static void pause_host(struct nemesis *n, struct simulation *sim, unsigned host)
@@ -185,6 +210,15 @@ static void strike(struct nemesis *n, struct simulation *sim)
     case FAULT_GRAY:
         hurt_link(n, sim, kind);
         break;
+    case FAULT_CLIENT_CRASH:
+    case FAULT_CLIENT_EXIT:
+    case FAULT_SERVER_CRASH:
+        end_process(n, sim, kind);
+        break;
+    case FAULT_KEYS:
+        if (sim->server.nb_crashes == 0 && sim->identity.nb_keys == 1) /* once: the protocol knows two valid keys (K1) */
+            server_rotate_keys(&sim->server);
+        break;
     case FAULT_HINT:
         any_hint(n, sim);
         break;
@@ -202,7 +236,7 @@ void nemesis_run(struct nemesis *n, struct simulation *sim)
     for (unsigned i = 0; i < sim->scenario.nb_helpers; i++) {
         struct helper_host *helper = &sim->helpers[i];
         if (helper->restart_at_us <= now) {
-            helper_host_restart(helper);
+            helper_host_restart(helper, server_delay(n, sim));
             if (sim->scenario.nemesis.true_hints)
                 n->hint_at_us[i] = now + rng_between(&n->rng, HINT_DELAY_US_MIN, HINT_DELAY_US_MAX);
         }
@@ -211,6 +245,8 @@ void nemesis_run(struct nemesis *n, struct simulation *sim)
             hint_clients(n, sim, host_helper_id(HOST_HELPER + i), helper->relay ? VCL_HINT_UP : VCL_HINT_DOWN);
         }
     }
+    if (sim->server.start_at_us <= now)
+        another_server(n, sim);
     if (n->next_at_us <= now) {
         strike(n, sim);
         n->next_at_us = now + 1 + rng_exponential(&n->rng, sim->scenario.nemesis.gap_us_mean);
@@ -247,8 +283,10 @@ void nemesis_calm(struct nemesis *n, struct simulation *sim)
         helper->restart_at_us = NEVER;
         n->hint_at_us[i] = NEVER;
         if (sim->scenario.heal == HEAL_ALL || HOST_HELPER + i == sim->scenario.healed_path)
-            helper_host_restart(helper);
+            helper_host_restart(helper, 0);
     }
+    if (sim->server.start_at_us != NEVER)
+        another_server(n, sim);
     if (sim->scenario.heal == HEAL_ONE_PATH)
         keep_one_path(sim);
 }

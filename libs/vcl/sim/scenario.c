@@ -7,7 +7,12 @@
 #include <string.h>
 
 /* The smallest segment that holds the largest C-frame (wire.h), in IPv6. */
-enum { SEGMENT_BYTES_MIN = PMW_TRUNK_HEADER_BYTES + PMW_ENTRY_LONG_V6_BYTES + PMW_FRAME_BYTES_MAX + PMW_TRUNK_TAG_BYTES };
+enum {
+    SEGMENT_BYTES_MIN = PMW_TRUNK_HEADER_BYTES + PMW_ENTRY_LONG_V6_BYTES + PMW_FRAME_BYTES_MAX + PMW_TRUNK_TAG_BYTES,
+    SHORT_HOLD_US = 500000,
+    FAST_MOVE_US = 1000,          /* between moves, and between hints that ask for one */
+    FAST_MOVES_RUN_US = 3000000,  /* several hundred moves */
+};
 
 static bool coin(struct rng *rng)
 {
@@ -59,6 +64,11 @@ static void nemesis_draw(struct scenario *s, struct rng *rng)
     if (rng_chance(rng, PPM / 8))
         return; /* a quiet run: the network's own faults only */
     n->enabled = rng_u32(rng) & ((1u << FAULT_NEMESIS_COUNT) - 1);
+    /* The end of a process ends its connections, so that less is left to look at: in few runs. */
+    if (!rng_chance(rng, PPM / 8))
+        n->enabled &= ~(1u << FAULT_CLIENT_CRASH | 1u << FAULT_CLIENT_EXIT);
+    if (!rng_chance(rng, PPM / 16))
+        n->enabled &= ~(1u << FAULT_SERVER_CRASH);
     n->gap_us_mean = rng_log_between(rng, 2000, 500000);
     n->duration_us_max = rng_log_between(rng, 1000, 2000000);
     n->true_hints = coin(rng);
@@ -77,25 +87,63 @@ static void workload_draw(struct scenario *s, struct rng *rng)
     };
 }
 
+static void memory_draw(struct scenario *s, struct rng *rng)
+{
+    s->memory_fault.host = HOST_NONE;
+    if (!rng_chance(rng, PPM / 8))
+        return;
+    bool server = coin(rng);
+    s->memory_fault.host = server ? HOST_SERVER : HOST_CLIENT + (unsigned)rng_below(rng, s->nb_clients);
+    s->memory_fault.fail_at = rng_log_between(rng, 1, server ? 1024 : 128);
+    s->memory_fault.fail_count = (uint32_t)rng_log_between(rng, 1, 32);
+}
+
+/* Half of the runs keep the defaults of engine.h, the others have them doubled or halved a few times. */
+static void timers_draw(struct scenario *s, struct rng *rng)
+{
+    struct vcl_config *c = &s->engine;
+    if (coin(rng)) {
+        c->pto_min_us = (uint32_t)rng_log_between(rng, 2000, 20000);
+        c->pto_initial_us = c->pto_min_us + (uint32_t)rng_log_between(rng, 1, 20000);
+        c->pto_max_us = c->pto_initial_us + (uint32_t)rng_log_between(rng, 10000, 200000);
+        c->max_ack_delay_us = (uint32_t)rng_log_between(rng, 50, 2000);
+        c->probe_interval_us = (uint32_t)rng_log_between(rng, 2000, 20000);
+        c->path_penalty_us = (uint32_t)rng_log_between(rng, 50000, 10000000);
+        c->tombstone_us = rng_log_between(rng, 1000000, 20000000);
+        c->idle_us = rng_log_between(rng, 60000000, 400000000);
+    }
+    s->short_hold = rng_chance(rng, PPM / 16);
+    s->fast_moves = rng_chance(rng, PPM / 32);
+}
+
 static void endpoints_draw(struct scenario *s, struct rng *rng)
 {
-    s->sndbuf_bytes = (uint32_t)rng_log_between(rng, 2048, 65536);
-    s->rcvbuf_bytes = (uint32_t)rng_log_between(rng, 2048, 65536);
-    s->trunk_bytes_max = (uint32_t)rng_between(rng, SEGMENT_BYTES_MIN, PMW_TRUNK_BYTES_MAX);
+    s->engine.sndbuf_bytes = (uint32_t)rng_log_between(rng, 2048, 65536);
+    s->engine.rcvbuf_bytes = (uint32_t)rng_log_between(rng, 2048, 65536);
+    s->engine.trunk_bytes_max = (uint32_t)rng_between(rng, SEGMENT_BYTES_MIN, PMW_TRUNK_BYTES_MAX);
     s->small_backlog = rng_chance(rng, PPM / 8);
-    s->backlog_max = s->small_backlog ? (uint32_t)rng_between(rng, 1, 4) : 1024;
+    s->engine.backlog_max = s->small_backlog ? (uint32_t)rng_between(rng, 1, 4) : 1024;
     s->accept_gap_us = rng_chance(rng, PPM / 4) ? rng_log_between(rng, 10, 20000) : 0;
     s->endpoint_poll_us_max = coin(rng) ? (uint32_t)rng_log_between(rng, 1, 500) : 0;
     s->expired_tokens = rng_chance(rng, PPM / 8);
     s->token_delay_us = rng_log_between(rng, 100, 200000);
     s->reports_lag = !rng_chance(rng, PPM / 8);
     s->clock_offsets = coin(rng);
-    s->memory_fault.host = HOST_NONE;
-    if (rng_chance(rng, PPM / 8)) {
-        bool server = rng_chance(rng, PPM / 2);
-        s->memory_fault.host = server ? HOST_SERVER : HOST_CLIENT + (unsigned)rng_below(rng, s->nb_clients);
-        s->memory_fault.fail_at = rng_log_between(rng, 1, server ? 1024 : 128);
-        s->memory_fault.fail_count = (uint32_t)rng_log_between(rng, 1, 32);
+}
+
+/* What these two ask for, unless they are not allowed. */
+static void apply_hold_and_moves(struct scenario *s)
+{
+    if (s->short_hold) {
+        s->engine.hold_us = SHORT_HOLD_US;
+        s->engine.open_timeout_us = SHORT_HOLD_US / 2;
+    }
+    if (s->fast_moves) {
+        s->engine.move_interval_min_us = FAST_MOVE_US;
+        s->engine.move_interval_max_us = FAST_MOVE_US;
+        s->nemesis.enabled |= 1u << FAULT_HINT;
+        s->nemesis.gap_us_mean = FAST_MOVE_US;
+        s->fault_us = s->fault_us < FAST_MOVES_RUN_US ? FAST_MOVES_RUN_US : s->fault_us;
     }
 }
 
@@ -124,8 +172,9 @@ static void restrict_faults(struct scenario *s, uint32_t allowed)
             *net_faults[i] = 0;
     if (!(allowed & 1u << FAULT_MEMORY))
         s->memory_fault.host = HOST_NONE;
-    if (!(allowed & 1u << FAULT_TOKENS))
-        s->expired_tokens = false;
+    s->expired_tokens = s->expired_tokens && (allowed & 1u << FAULT_TOKENS);
+    s->short_hold = s->short_hold && (allowed & 1u << FAULT_SHORT_HOLD);
+    s->fast_moves = s->fast_moves && (allowed & 1u << FAULT_FAST_MOVES);
 }
 
 void scenario_draw(struct scenario *s, uint64_t seed, uint32_t allowed, struct rng *rng)
@@ -142,12 +191,16 @@ void scenario_draw(struct scenario *s, uint64_t seed, uint32_t allowed, struct r
     helper_draw(s, rng);
     nemesis_draw(s, rng);
     workload_draw(s, rng);
+    vcl_config_defaults(&s->engine);
     endpoints_draw(s, rng);
+    memory_draw(s, rng);
+    timers_draw(s, rng);
     s->heal = coin(rng) ? HEAL_ALL : HEAL_ONE_PATH;
     uint64_t nb_paths = s->nb_helpers + (s->direct_path ? 1u : 0u);
     uint64_t survivor = rng_below(rng, nb_paths);
     s->healed_path = (uint8_t)(survivor < s->nb_helpers ? HOST_HELPER + survivor : HOST_SERVER);
     restrict_faults(s, allowed);
+    apply_hold_and_moves(s);
 }
 
 void scenario_print(const struct scenario *s)
@@ -166,8 +219,10 @@ void scenario_print(const struct scenario *s)
     for (int i = 0; i < FAULT_NEMESIS_COUNT; i++)
         if (s->nemesis.enabled & 1u << i)
             printf(" %s", fault_name((enum fault)i));
-    printf("%s\n  buffers %u/%u B, backlog %u\n", s->nemesis.true_hints ? ", true hints" : "", s->sndbuf_bytes, s->rcvbuf_bytes,
-           s->backlog_max);
+    const struct vcl_config *e = &s->engine;
+    printf("%s\n  buffers %u/%u B, backlog %u; PTO %u, %u to %u us, ack delay %u us%s%s\n", s->nemesis.true_hints ? ", true hints" : "",
+           e->sndbuf_bytes, e->rcvbuf_bytes, e->backlog_max, e->pto_initial_us, e->pto_min_us, e->pto_max_us, e->max_ack_delay_us,
+           s->short_hold ? ", short hold" : "", s->fast_moves ? ", fast moves" : "");
     if (s->memory_fault.host != HOST_NONE)
         printf("  host %s: allocations %" PRIu64 " to +%u fail\n", host_name(s->memory_fault.host), s->memory_fault.fail_at,
                s->memory_fault.fail_count);

@@ -23,6 +23,11 @@
     X(FAULT_GRAY, "gray")                   /* a link loses a share, or the large ones */   \
     X(FAULT_HINT, "hint")                   /* the control plane says something, true or not */ \
     X(FAULT_PATHS, "paths")                 /* the control plane gives another list of candidates */ \
+    X(FAULT_LATE_TABLE, "late_table")       /* a helper that starts knows no server for a while */ \
+    X(FAULT_KEYS, "keys")                   /* the server's token keys rotate */            \
+    X(FAULT_CLIENT_CRASH, "client_crash")   /* a client process is gone, silently */        \
+    X(FAULT_CLIENT_EXIT, "client_exit")     /* a client process ends in an orderly way */   \
+    X(FAULT_SERVER_CRASH, "server_crash")   /* the server process is gone; a new one starts */ \
     X(FAULT_LOSS, "loss")                                                                  \
     X(FAULT_DUPLICATE, "duplicate")                                                        \
     X(FAULT_REORDER, "reorder")                                                            \
@@ -32,7 +37,9 @@
     X(FAULT_BANDWIDTH, "bandwidth")                                                        \
     X(FAULT_BUFFERS, "buffers")             /* helpers run out of them */                   \
     X(FAULT_MEMORY, "memory")               /* allocations of one engine fail */            \
-    X(FAULT_TOKENS, "tokens")               /* first tokens are out of their time */
+    X(FAULT_TOKENS, "tokens")               /* first tokens are out of their time */        \
+    X(FAULT_SHORT_HOLD, "short_hold")       /* T_hold is so short that outages end connections */ \
+    X(FAULT_FAST_MOVES, "fast_moves")       /* paths change so often that the epoch's low 8 bits wrap */
 enum fault {
 #define SIM_X(name, text) name,
     FAULTS(SIM_X)
@@ -74,7 +81,7 @@ struct scenario {
     struct workload_options workload;
     struct memory_fault memory_fault;
 
-    uint32_t sndbuf_bytes, rcvbuf_bytes, trunk_bytes_max, backlog_max;
+    struct vcl_config engine;   /* limits and timers of every engine of the run */
     uint32_t endpoint_poll_us_max;
     uint64_t accept_gap_us;     /* the server application takes connections at this pace; 0: at once */
     bool small_backlog;         /* refusals are expected */
@@ -82,6 +89,7 @@ struct scenario {
     uint64_t token_delay_us;    /* how long an agent takes to get a new one */
     bool reports_lag;           /* drivers tell the engine by how much a pause made them late */
     bool clock_offsets;         /* each host's clock starts somewhere else */
+    bool short_hold, fast_moves;
 };
 
 /* Every draw is made whatever `allowed` (a bit set of faults) is, so that a run with fewer faults is otherwise the same. */

@@ -110,6 +110,8 @@ static void accept_one(struct server *server, uint64_t now)
     struct newcomer *n = &server->newcomers[server->nb_newcomers++];
     *n = (struct newcomer){.conn = conn, .pump_at_us = now};
     vcl_conn_set_user(conn, n);
+    if (server->closing)
+        server_drop_newcomers(server);
     server->accept_at_us = now + server->sim->scenario.accept_gap_us;
 }
 
@@ -171,12 +173,11 @@ static void server_config(const struct simulation *sim, struct vcl_config *confi
     config->server_id = id->server_id;
     config->shard = id->shard;
     config->service_id = id->service_id;
-    config->incarnation = 1;
+    config->incarnation = id->incarnation;
     memcpy(config->cid_key, id->cid_key, sizeof config->cid_key);
     memcpy(config->trunk_secret, id->trunk_secret, sizeof config->trunk_secret);
-    config->nb_keys = 1;
-    config->keys[0].key_id = id->key_id;
-    memcpy(config->keys[0].key, id->key, sizeof config->keys[0].key);
+    config->nb_keys = id->nb_keys;
+    memcpy(config->keys, id->keys, sizeof id->keys);
 }
 
 void server_init(struct server *server, struct simulation *sim, struct rng *rng)
@@ -184,6 +185,7 @@ void server_init(struct server *server, struct simulation *sim, struct rng *rng)
     struct vcl_config config;
     struct rng stream = rng_split(rng, HOST_SERVER), random = rng_split(&stream, 1);
     server->sim = sim;
+    server->start_at_us = NEVER;
     server->engine.clock_offset_us = sim->scenario.clock_offsets ? rng_log_between(&stream, 1, 1000000000000u) : 0;
     server->engine.reports_lag = sim->scenario.reports_lag;
     simulation_engine_config(sim, &config, HOST_SERVER, &stream);
@@ -194,9 +196,65 @@ void server_init(struct server *server, struct simulation *sim, struct rng *rng)
     server->engine.host->poll_us_max = sim->scenario.endpoint_poll_us_max;
 }
 
+void server_crash(struct server *server, uint64_t start_at_us)
+{
+    struct application *app = &server->sim->application;
+    trace_note(&app->world->trace, app->world->now_us, HOST_SERVER, "fault", "process dies");
+    server->nb_crashes++;
+    server->start_at_us = start_at_us;
+    server->accept_waits = false;
+    for (uint32_t i = 0; i < server->nb_newcomers; i++)
+        server->newcomers[i].conn = NULL;
+    for (uint32_t i = 0; i < app->nb_connections; i++) {
+        struct connection *c = &app->connections[i];
+        if (!c->asked) { /* its client would not find this server any more */
+            c->asked = c->end[CLIENT].done = true;
+            app->nb_ends_done++;
+        }
+        if (c->end[CLIENT].done && c->end[SERVER].done)
+            continue;
+        c->abandoned = true; /* even if closed here: the engine may still have had bytes to deliver */
+        if (c->end[SERVER].done)
+            continue;
+        c->end[SERVER].done = true;
+        c->end[SERVER].conn = NULL;
+        app->nb_ends_done++;
+    }
+    engine_host_stop(&server->engine);
+    world_host_clear(app->world, server->engine.host);
+}
+
+void server_start(struct server *server)
+{
+    struct vcl_config config = server->engine.config;
+    server->start_at_us = NEVER;
+    simulation_new_identity(server->sim);
+    server_config(server->sim, &config);
+    trace_note(&server->sim->world.trace, server->sim->world.now_us, HOST_SERVER, "fault", "another process starts, server %u",
+               config.server_id);
+    engine_host_start(&server->engine, &config);
+}
+
+void server_rotate_keys(struct server *server)
+{
+    struct server_identity *id = &server->sim->identity;
+    id->keys[1] = id->keys[0];
+    id->nb_keys = 2;
+    id->keys[0].key_id++;
+    rng_bytes(&server->sim->identity_rng, id->keys[0].key, sizeof id->keys[0].key);
+    trace_note(&server->sim->world.trace, server->sim->world.now_us, HOST_SERVER, "fault", "keys rotate to %u", id->keys[0].key_id);
+    if (!server->engine.engine)
+        return;
+    int rc = vcl_engine_set_keys(server->engine.engine, id->keys, id->nb_keys);
+    if (rc != VCL_OK)
+        fail(server, RULE_CONTRACT, "vcl_engine_set_keys fails", (uint32_t)rc);
+    server_config(server->sim, &server->engine.config);
+}
+
 void server_drop_newcomers(struct server *server)
 {
     uint64_t local_now = engine_host_clock(&server->engine);
+    server->closing = true;
     for (uint32_t i = 0; i < server->nb_newcomers; i++) {
         struct newcomer *n = &server->newcomers[i];
         if (!n->conn)

@@ -28,15 +28,10 @@ const char *plant_name(enum plant plant)
 void simulation_engine_config(const struct simulation *sim, struct vcl_config *config, unsigned host, struct rng *rng)
 {
     const struct scenario *s = &sim->scenario;
-    memset(config, 0, sizeof *config);
-    vcl_config_defaults(config);
+    *config = s->engine;
     config->sessions_max = 2 * CLIENTS_MAX;
     config->conns_max = 4 * CONNECTIONS_MAX;
     config->trunks_max = 2 * HELPERS_MAX;
-    config->backlog_max = s->backlog_max;
-    config->sndbuf_bytes = s->sndbuf_bytes;
-    config->rcvbuf_bytes = s->rcvbuf_bytes;
-    config->trunk_bytes_max = s->trunk_bytes_max;
     int64_t skew_s = (int64_t)rng_below(rng, 2 * CLOCK_SKEW_S + 1) - CLOCK_SKEW_S;
     config->unix_offset_us = sim->identity.unix_offset_us + skew_s * 1000000;
 }
@@ -45,7 +40,7 @@ void simulation_token(const struct simulation *sim, uint32_t client_id, bool exp
                       uint8_t token[PMW_TOKEN_BYTES], uint8_t token_key[PMW_KEY_BYTES])
 {
     const struct server_identity *id = &sim->identity;
-    struct pmw_token t = {.key_id = id->key_id,
+    struct pmw_token t = {.key_id = id->keys[0].key_id,
                           .lifetime_s = TOKEN_LIFETIME_S,
                           .max_conns = UINT16_MAX,
                           .server_id = id->server_id,
@@ -55,21 +50,40 @@ void simulation_token(const struct simulation *sim, uint32_t client_id, bool exp
     t.not_before = (uint32_t)(unix_s - (expired ? TOKEN_EXPIRED_S : (int64_t)rng_below(rng, TOKEN_LIFETIME_S / 2)));
     rng_bytes(rng, t.random, sizeof t.random);
     pmw_token_encode(token, &t);
-    pmw_token_mac(t.mac, id->key, token);
+    pmw_token_mac(t.mac, id->keys[0].key, token);
     pmw_token_encode(token, &t);
-    pmw_token_key(token_key, id->key, token);
+    pmw_token_key(token_key, id->keys[0].key, token);
 }
 
-static void identity_draw(struct server_identity *id, struct rng *rng)
+void simulation_new_identity(struct simulation *sim)
 {
-    id->server_id = (uint16_t)rng_between(rng, 1, UINT16_MAX);
-    id->shard = (uint8_t)rng_below(rng, 256);
-    id->service_id = rng_u64(rng);
-    id->key_id = (uint16_t)rng_u32(rng);
-    rng_bytes(rng, id->cid_key, sizeof id->cid_key);
+    struct server_identity *id = &sim->identity;
+    struct rng *rng = &sim->identity_rng;
+    id->server_id = (uint16_t)(id->server_id % UINT16_MAX + 1);
+    id->incarnation++;
+    id->nb_keys = 1;
+    id->keys[0].key_id = (uint16_t)rng_u32(rng);
     rng_bytes(rng, id->trunk_secret, sizeof id->trunk_secret);
-    rng_bytes(rng, id->key, sizeof id->key);
+    rng_bytes(rng, id->keys[0].key, sizeof id->keys[0].key);
+}
+
+static void identity_draw(struct simulation *sim)
+{
+    struct server_identity *id = &sim->identity;
+    id->server_id = (uint16_t)rng_between(&sim->identity_rng, 1, UINT16_MAX);
+    id->shard = (uint8_t)rng_below(&sim->identity_rng, 256);
+    id->service_id = rng_u64(&sim->identity_rng);
     id->unix_offset_us = (int64_t)UNIX_START_S * 1000000;
+    rng_bytes(&sim->identity_rng, id->cid_key, sizeof id->cid_key);
+    simulation_new_identity(sim);
+}
+
+struct helper_server simulation_helper_server(const struct simulation *sim)
+{
+    struct helper_server known = {.server_id = sim->identity.server_id, .shard = sim->identity.shard};
+    memcpy(known.cid_key, sim->identity.cid_key, sizeof known.cid_key);
+    memcpy(known.trunk_secret, sim->identity.trunk_secret, sizeof known.trunk_secret);
+    return known;
 }
 
 /* --- building ------------------------------------------------------------------------------------------------ */
@@ -150,14 +164,13 @@ static void build(struct simulation *sim, const struct run_options *options)
     scenario_draw(&sim->scenario, sim->seed, options->allowed_faults, &sim->rng);
     if (options->verbose)
         scenario_print(&sim->scenario);
-    identity_draw(&sim->identity, &sim->rng);
+    sim->identity_rng = rng_split(&sim->rng, 7);
+    identity_draw(sim);
     trace_init(&sim->world.trace, options->trace);
     sim->world.rng = rng_split(&sim->rng, 5);
     net_init(&sim->world.net, &sim->scenario.net, net, &sim->world.trace);
     server_init(&sim->server, sim, &hosts);
-    struct helper_server known = {.server_id = sim->identity.server_id, .shard = sim->identity.shard};
-    memcpy(known.cid_key, sim->identity.cid_key, sizeof known.cid_key);
-    memcpy(known.trunk_secret, sim->identity.trunk_secret, sizeof known.trunk_secret);
+    struct helper_server known = simulation_helper_server(sim);
     for (unsigned i = 0; i < sim->scenario.nb_helpers; i++)
         helper_host_init(&sim->helpers[i], &sim->world, HOST_HELPER + i, &sim->scenario.helper, &known, rng_split(&hosts, 100 + i));
     for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
@@ -219,7 +232,10 @@ static void phase_calm(struct simulation *sim, struct run_result *result)
 {
     nemesis_calm(&sim->nemesis, sim);
     trace_note(&sim->world.trace, sim->world.now_us, HOST_SERVER, "phase", "calm");
+    const struct vcl_config *config = &sim->scenario.engine;
     uint64_t start = sim->world.now_us, limit = start + LIVE_US_BASE + honest_work_us(sim);
+    if (sim->server.nb_crashes > 0) /* nothing but patience tells a client that its server is gone */
+        limit += config->hold_us + config->open_timeout_us;
     for (uint32_t done = UINT32_MAX; may_go_on(sim);) {
         if (done != sim->application.nb_ends_done && all_done(sim))
             break;
@@ -236,7 +252,7 @@ static void phase_calm(struct simulation *sim, struct run_result *result)
 static void phase_farewell(struct simulation *sim)
 {
     const struct vcl_config *config = &sim->server.engine.config;
-    uint64_t now = sim->world.now_us, clients_leave = now + 2 * config->tombstone_us + FAREWELL_US_SLACK;
+    uint64_t now = sim->world.now_us, clients_leave = now + config->hold_us + 2 * config->tombstone_us + FAREWELL_US_SLACK;
     trace_note(&sim->world.trace, now, HOST_SERVER, "phase", "farewell");
     server_drop_newcomers(&sim->server);
     for (unsigned i = 0; i < sim->scenario.nb_helpers; i++)
@@ -244,6 +260,8 @@ static void phase_farewell(struct simulation *sim)
     for (uint32_t i = 0; i < sim->application.nb_connections; i++) {
         struct end *end = &sim->connections[i].end[CLIENT];
         struct client *client = &sim->clients[sim->connections[i].plan.client];
+        if (client->gone)
+            continue;
         if (end->conn)
             vcl_conn_release(end->conn, engine_host_clock(&client->engine));
         end->conn = NULL;
@@ -292,20 +310,11 @@ static void collect(struct simulation *sim, struct run_result *result)
     result->steps = sim->world.steps;
 }
 
-static void engine_end(struct simulation *sim, struct engine_host *e)
-{
-    engine_host_free(e);
-    if (e->memory.live_blocks != 0)
-        verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_MEMORY, "engine %s leaks %llu blocks (%llu bytes)",
-                     host_name(e->host->number), (unsigned long long)e->memory.live_blocks,
-                     (unsigned long long)e->memory.live_bytes);
-}
-
 static void take_down(struct simulation *sim)
 {
-    engine_end(sim, &sim->server.engine);
+    engine_host_stop(&sim->server.engine);
     for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
-        engine_end(sim, &sim->clients[i].engine);
+        engine_host_stop(&sim->clients[i].engine);
     for (unsigned i = 0; i < sim->scenario.nb_helpers; i++)
         helper_host_free(&sim->helpers[i]);
     world_free(&sim->world);

@@ -35,8 +35,10 @@ struct server_identity {
     uint16_t server_id;
     uint8_t shard;
     uint64_t service_id;
-    uint8_t cid_key[16], trunk_secret[PMW_KEY_BYTES], key[PMW_KEY_BYTES];
-    uint16_t key_id;
+    uint8_t cid_key[16], trunk_secret[PMW_KEY_BYTES];
+    uint32_t incarnation;
+    struct vcl_server_key keys[2]; /* the newest first */
+    uint8_t nb_keys;
     int64_t unix_offset_us; /* unix time = the world's time + this */
 };
 
@@ -50,6 +52,7 @@ struct client {
     struct vcl_session *session;
     uint64_t session_id;
     struct vcl_peer peer;
+    bool gone;            /* the process has ended before the run did */
     uint64_t token_at_us; /* when the agent will have a new token; NEVER: none was asked for */
     uint64_t retry_at_us; /* memory was short */
     struct connection *connections; /* its own, side by side in the simulation's array */
@@ -72,7 +75,10 @@ struct server {
     struct engine_host engine;
     struct newcomer newcomers[NEWCOMERS_MAX];
     uint32_t nb_newcomers;
+    bool closing;      /* the run is over: what comes late is aborted */
     bool accept_waits; /* something may be in the backlog */
+    uint64_t start_at_us; /* after a crash; NEVER otherwise */
+    uint32_t nb_crashes;
     uint64_t accept_at_us;
 };
 
@@ -110,7 +116,7 @@ struct simulation {
     struct client clients[CLIENTS_MAX];
     struct checkers checkers;
     struct nemesis nemesis;
-    struct rng rng;
+    struct rng rng, identity_rng;
 };
 
 struct run_options {
@@ -127,8 +133,15 @@ void client_init(struct client *client, struct simulation *sim, unsigned index, 
 uint8_t client_paths(const struct simulation *sim, struct rng *rng, struct vcl_path paths[VCL_PATHS_MAX]);
 /* Ends the session; only without connections. */
 void client_leave(struct client *client);
+/* The process ends, with a farewell to its peers or without. */
+void client_end(struct client *client, bool in_order);
 void server_init(struct server *server, struct simulation *sim, struct rng *rng);
-/* Aborts what no client speaks for any more. */
+/* The process dies; at start_at_us another one of the same service takes its address, with its own id and keys. */
+void server_crash(struct server *server, uint64_t start_at_us);
+void server_start(struct server *server);
+/* New tokens are signed with a new key; the server takes the old ones too. */
+void server_rotate_keys(struct server *server);
+/* Aborts what no client speaks for any more, and from now on whatever comes. */
 void server_drop_newcomers(struct server *server);
 void nemesis_init(struct nemesis *nemesis, struct simulation *sim, struct rng rng);
 /* Time of the next fault or repair. */
@@ -139,6 +152,10 @@ void nemesis_calm(struct nemesis *nemesis, struct simulation *sim);
 
 /* A config with the limits of the scenario. */
 void simulation_engine_config(const struct simulation *sim, struct vcl_config *config, unsigned host, struct rng *rng);
+/* What the registry grants a server that registers: the next server_id, new secrets; the cid_key is everybody's. */
+void simulation_new_identity(struct simulation *sim);
+/* What helpers are told of the server. */
+struct helper_server simulation_helper_server(const struct simulation *sim);
 /* A token for this server; expired: out of its time by more than the skew that servers allow. */
 void simulation_token(const struct simulation *sim, uint32_t client_id, bool expired, struct rng *rng,
                       uint8_t token[PMW_TOKEN_BYTES], uint8_t token_key[PMW_KEY_BYTES]);

@@ -137,7 +137,8 @@ static void server_flow_frame(struct simulation *sim, const struct pmw_frame *f,
         return;
     k->server_frames_checked++;
     uint8_t epoch8 = k->stale_plant && s->server_epoch > 0 ? (uint8_t)(f->epoch8 - 1) : f->epoch8;
-    uint32_t epoch = (uint32_t)pmw_wlsb(s->server_epoch, epoch8, 8);
+    uint32_t reference = s->server_epoch > s->delivered_epoch ? s->server_epoch : s->delivered_epoch;
+    uint32_t epoch = (uint32_t)pmw_wlsb(reference, epoch8, 8);
     if (epoch < s->server_epoch) {
         fail(sim, "the server's epoch goes back", s->id, epoch, s->server_epoch);
     } else if (epoch > s->sent_epoch) {

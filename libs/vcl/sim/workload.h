@@ -52,6 +52,7 @@ struct connection {
     uint16_t client_port;  /* virtual port, known with cid */
     bool asked, opening;   /* the client called open; and has no answer yet */
     bool accepted, aborted;/* aborted: by one end, as planned */
+    bool abandoned;        /* the process of one end is gone: the other may never know */
 };
 
 /* Limits of a plan, drawn once for a seed. */
