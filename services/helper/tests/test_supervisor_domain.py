@@ -18,6 +18,7 @@ from postman_helper.domain import (
     LifeCycle,
     State,
     backoff_s,
+    is_reported,
 )
 
 TO_STATE = {
@@ -106,3 +107,7 @@ def test_failures_far_apart_are_no_crash_loop() -> None:
         now_s = number * CRASH_LOOP_WINDOW_S
         crash(life, now_s, now_s + 1.0)
         assert life.crash_loop(now_s + 1.0) is None
+
+
+def test_failures_in_a_row_are_reported_ever_more_seldom() -> None:
+    assert [number for number in range(1, 40) if is_reported(number)] == [1, 2, 4, 8, 16, 32]

@@ -92,6 +92,11 @@ def backoff_s(attempt: int, random_unit: float, first_s: float = RETRY_FIRST_S, 
     return full_s * (0.5 + random_unit / 2)
 
 
+def is_reported(failures: int) -> bool:
+    """Whether failure number `failures` in a row gets a line of the log: 1, 2, 4, 8, ... An outage is no flood."""
+    return failures & (failures - 1) == 0
+
+
 @dataclass(frozen=True, slots=True)
 class CrashLoop:
     """The worker keeps failing; this many times within the window."""

@@ -21,7 +21,7 @@ from postman_contracts.rest import HelperGrant, HelperLeaseRenewal, TrunkServer
 from postman_helper import worker_config
 from postman_helper.bus import HelperBus
 from postman_helper.control import Control, ControlError, ControlRefused
-from postman_helper.domain import Input, backoff_s
+from postman_helper.domain import Input, backoff_s, is_reported
 from postman_helper.lease import IdentityLost, Registry, RegistryError
 from postman_helper.server_table import Table, describe, table_after, table_diff, table_of
 from postman_helper.settings import HelperSettings
@@ -146,6 +146,7 @@ class Incarnation:
         self._report(self, Input.WORKER_FAILED)
 
     async def _beat(self) -> None:
+        failures = 0
         while True:
             beat_at_s = time.monotonic()
             try:
@@ -153,11 +154,14 @@ class Incarnation:
                 self._answered_at_s = time.monotonic()
                 self._stats = await self._control.stats()
             except ControlError as error:
-                log.warning("worker is silent", error=str(error), **self._identity())
+                failures += 1
+                if is_reported(failures):
+                    log.warning("worker is silent", error=str(error), failures=failures, **self._identity())
                 if time.monotonic() - self._answered_at_s > SILENT_S_MAX:
                     await self._replace_silent_worker()
                     return
             else:
+                failures = 0
                 if not self._identity_lost:
                     await self._bus.heartbeat(self.helper_id, self.incarnation, self._state, self._stats)
             await asyncio.sleep(max(0.0, beat_at_s + self._settings.helper_heartbeat_s - time.monotonic()))
@@ -183,7 +187,8 @@ class Incarnation:
                     return
                 except (RegistryError, ControlError) as error:
                     failures += 1
-                    log.warning("lease not renewed", error=str(error), failures=failures, **self._identity())
+                    if is_reported(failures):
+                        log.warning("lease not renewed", error=str(error), failures=failures, **self._identity())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._lease_delay_s(failures)):
                     await self._refresh.wait()

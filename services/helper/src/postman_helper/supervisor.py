@@ -15,7 +15,7 @@ from postman_contracts.rest import HelperGrant, HelperRegistration
 from postman_helper import __version__
 from postman_helper.bus import HelperBus
 from postman_helper.control import ControlError
-from postman_helper.domain import Action, Input, LifeCycle, State, backoff_s
+from postman_helper.domain import Action, Input, LifeCycle, State, backoff_s, is_reported
 from postman_helper.incarnation import Incarnation
 from postman_helper.lease import Registry, RegistryError
 from postman_helper.settings import HelperSettings
@@ -120,14 +120,15 @@ class Supervisor:
             workers=1,
             version=__version__,
         )
-        attempt = 0
+        failures = 0
         while True:
             try:
                 grant = await self._registry.register(registration)
             except RegistryError as error:
-                log.warning("not registered", error=str(error), attempt=attempt)
-                await asyncio.sleep(backoff_s(attempt, random.random(), max_s=REGISTER_RETRY_S_MAX))
-                attempt += 1
+                failures += 1
+                if is_reported(failures):
+                    log.warning("not registered", error=str(error), failures=failures)
+                await asyncio.sleep(backoff_s(failures - 1, random.random(), max_s=REGISTER_RETRY_S_MAX))
             else:
                 log.info("registered", helper_id=grant.helper_id, incarnation=grant.incarnation)
                 return grant
