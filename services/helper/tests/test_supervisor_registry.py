@@ -11,6 +11,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import pytest
 
 from postman_contracts import subjects
 from postman_contracts.tokens import trunk_keys
+from postman_helper.incarnation import SILENT_S_MAX
 
 REGISTRATION = {"data_address": "198.18.0.10", "client_port": 4701, "trunk_port": 4702, "workers": 1, "version": "0"}
 
@@ -292,3 +294,15 @@ def test_a_server_that_the_worker_refuses_is_tried_again_with_the_next_change(
         helper.wait_until(lambda: len(sets_of(helper, second)) == 2 == len(sets_of(helper, first)), what="both servers")
         for grant in (first, second):
             client.delete(f"/v1/servers/{grant['server_id']}", params={"incarnation": grant["incarnation"]})
+
+
+@pytest.mark.slow
+def test_a_pause_of_the_supervisor_does_not_cost_the_worker(helper: Helper, wait_until: Callable[..., Any]) -> None:
+    first = helper.wait_serving(1)
+    helper.process.send_signal(signal.SIGSTOP)
+    continue_at_s = time.monotonic() + SILENT_S_MAX + 1.0
+    wait_until(lambda: time.monotonic() > continue_at_s)
+    assert helper.entry()["state"] == "down"
+    helper.process.send_signal(signal.SIGCONT)
+    assert helper.wait_serving(1)["pid"] == first["pid"]
+    assert len(helper.starts()) == 1

@@ -33,6 +33,8 @@ RENEWALS_PER_TTL: Final = 3  # two may fail before the lease ends
 RETRY_MAX_S: Final = 2.0
 # A worker that polls answers within a millisecond. One that is silent this long serves nobody, and is replaced.
 SILENT_S_MAX: Final = 5.0
+# ... and this many requests in a row: after a pause of our own (a stopped machine) the one under way fails by itself.
+SILENT_REQUESTS_MIN: Final = 3
 # While silent for more than this it gets no heartbeat and no renewal: the registry shall find out too.
 ANSWERED_S_MAX: Final = 1.5
 DRAIN_POLL_S: Final = 0.1
@@ -157,7 +159,7 @@ class Incarnation:
                 failures += 1
                 if is_reported(failures):
                     log.warning("worker is silent", error=str(error), failures=failures, **self._identity())
-                if time.monotonic() - self._answered_at_s > SILENT_S_MAX:
+                if failures >= SILENT_REQUESTS_MIN and time.monotonic() - self._answered_at_s > SILENT_S_MAX:
                     await self._replace_silent_worker()
                     return
             else:
