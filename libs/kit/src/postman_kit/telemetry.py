@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -62,6 +63,16 @@ def setup(service_name: str) -> Telemetry:
     os.environ.setdefault("OTEL_SERVICE_NAME", service_name)
     starts = {"TRACES": _start_traces, "METRICS": _start_metrics, "LOGS": _start_logs}
     return Telemetry([starts[signal]() for signal in wanted])
+
+
+def export_counters(name: str, counters: Counter[str]) -> None:
+    """Have these counters read whenever metrics are exported: one metric, one attribute `event` per count."""
+    from opentelemetry import metrics
+
+    def read(_: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
+        return [metrics.Observation(count, {"event": event}) for event, count in list(counters.items())]
+
+    metrics.get_meter("postman").create_observable_counter(name, callbacks=[read])
 
 
 def _setup_logs() -> None:

@@ -61,6 +61,13 @@ def build(settings: RegistrySettings) -> FastAPI:
     publisher = OutboxPublisher(database, outbox, bus)
     upkeep = Upkeep(context, sweep_interval_s=settings.registry_sweep_interval_s)
     context.on_committed += [resolver.forget, publisher.wake]
+    for name, counters in (
+        ("postman.bus.messages", bus.counters),
+        ("postman.outbox.messages", publisher.counters),
+        ("postman.registry.resolves", resolver.counters),
+        ("postman.registry.expiries", upkeep.counters),
+    ):
+        telemetry.export_counters(name, counters)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

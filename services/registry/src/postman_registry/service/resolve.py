@@ -8,6 +8,7 @@ is compared with the clock at each use: nothing expired is ever offered.
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -49,9 +50,13 @@ class Resolved:
 
 
 class Resolver:
-    """Use-cases of clients. `client` is what a client is known by; equal clients get equal answers."""
+    """Use-cases of clients. `client` is what a client is known by; equal clients get equal answers.
+
+    `counters`: found, not_found, without_helper.
+    """
 
     def __init__(self, context: Context, pulse: HelperPulse, *, age_s_max: float) -> None:
+        self.counters: Counter[str] = Counter()
         self._context = context
         self._pulse = pulse
         self._servers: FreshCache[tuple[str, object], list[Server]] = FreshCache(age_s_max, _QUESTIONS_MAX)
@@ -100,6 +105,7 @@ class Resolver:
         now = self._context.clock()
         usable = [self._with_pulse(helper) for helper in helpers if helper.lease_expires_at > now]
         offered = helpers_in_order((helper for helper in usable if helper is not None), client)
+        self.counters["found" if offered else "without_helper"] += 1
         return Resolved(server, choose_shard(server, client), granted, offered)
 
     async def _find(
@@ -118,6 +124,7 @@ class Resolver:
         now = self._context.clock()
         server = choose_server((server for server in found if server.lease_expires_at > now), client)
         if server is None:
+            self.counters["not_found"] += 1
             raise ProblemError(
                 ProblemType.NO_VCL_SERVER,
                 404,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 
 import structlog
 
@@ -28,12 +29,13 @@ _log = structlog.get_logger(__name__)
 
 
 class Upkeep:
-    """One task of the process."""
+    """One task of the process. `counters`: helpers_down, servers_down (leases that ran out)."""
 
     def __init__(self, context: Context, *, sweep_interval_s: float) -> None:
         self._context = context
         self._sweep_interval_s = sweep_interval_s
         self._is_ready = False
+        self.counters: Counter[str] = Counter()
 
     async def check_ready(self) -> None:
         """For /readyz: raises while the registry cannot work."""
@@ -87,4 +89,5 @@ class Upkeep:
             await context.record(connection, events, now)
         context.committed(events)
         for event in events:
-            _log.info("lease expired", helper_or_server=event)
+            self.counters["helpers_down" if isinstance(event, HelperEvent) else "servers_down"] += 1
+            _log.info("lease expired", node=event)

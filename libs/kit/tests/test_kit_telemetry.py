@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Telemetry: off by default and then free; on by the standard variables, all three signals reach a collector."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+_OFF = """
+import sys
+from postman_kit import telemetry
+exported = telemetry.setup("test")
+assert not exported.is_on
+assert not [name for name in sys.modules if name.startswith("opentelemetry.sdk")]
+"""
+_ON = """
+import logging
+from collections import Counter
+from opentelemetry import trace
+from postman_kit import telemetry
+telemetry.export_counters("postman.test", Counter(done=3))
+exported = telemetry.setup("a-service")
+assert exported.is_on
+with trace.get_tracer("t").start_as_current_span("a-span"):
+    logging.getLogger("t").warning("a-line")
+exported.shutdown()
+"""
+
+
+class Collector(BaseHTTPRequestHandler):
+    """Keeps what is sent, by path."""
+
+    bodies: dict[str, bytes]
+
+    def do_POST(self) -> None:  # the base class's name
+        self.bodies[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def collector() -> Iterator[tuple[str, dict[str, bytes]]]:
+    bodies: dict[str, bytes] = {}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Collector,), {"bodies": bodies}))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", bodies
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def run(program: str, **variables: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    environment |= variables | {"NO_PROXY": "127.0.0.1", "OTEL_EXPORTER_OTLP_COMPRESSION": "none"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_off_by_default_and_when_disabled() -> None:
+    run(_OFF)
+    run(_OFF, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", OTEL_SDK_DISABLED="true")
+
+
+def test_all_three_signals_reach_a_collector(collector: tuple[str, dict[str, bytes]]) -> None:
+    url, bodies = collector
+    run(_ON, OTEL_EXPORTER_OTLP_ENDPOINT=url)
+    assert set(bodies) == {"/v1/traces", "/v1/metrics", "/v1/logs"}
+    assert b"a-span" in bodies["/v1/traces"]
+    assert b"postman.test" in bodies["/v1/metrics"]
+    assert b"a-line" in bodies["/v1/logs"]
+    assert all(b"a-service" in body for body in bodies.values())
+
+
+def test_one_signal_alone(collector: tuple[str, dict[str, bytes]]) -> None:
+    url, bodies = collector
+    run(_ON, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=f"{url}/v1/traces")
+    assert set(bodies) == {"/v1/traces"}
