@@ -105,7 +105,7 @@ int vcl_sock_accept(struct vcl_driver *d, struct vcl_sock **out, uint64_t deadli
     if (rc < 0)
         return rc;
     while ((rc = take_one(d, out)) == -EAGAIN && deadline_us != 0 && slept == 0) {
-        slept = vcl__driver_sleep(d, &d->accept_wait, deadline_us);
+        slept = vcl__sleep(d, &d->accept_wait, deadline_us);
         if (d->state == VCL_DRIVER_CLOSED)
             slept = -EBADF;
     }

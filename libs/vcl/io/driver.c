@@ -67,7 +67,8 @@ static int open_fds(struct vcl_driver *d)
     d->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     d->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     d->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    if (d->epoll_fd < 0 || d->wake_fd < 0 || d->timer_fd < 0)
+    d->lead_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (d->epoll_fd < 0 || d->wake_fd < 0 || d->timer_fd < 0 || d->lead_fd < 0)
         return -errno;
     /* Edge-triggered: each write and each expiry is one edge, so neither has to be read. */
     struct epoll_event once = {.events = EPOLLIN | EPOLLET}, udp = {.events = EPOLLIN};
@@ -94,9 +95,11 @@ static void destroy(struct vcl_driver *d)
     close_fd(d->epoll_fd);
     close_fd(d->wake_fd);
     close_fd(d->timer_fd);
+    close_fd(d->lead_fd);
     close_fd(d->accept_fd);
     close_fd(d->udp.fd);
     pthread_mutex_destroy(&d->lock);
+    free(d->lead_rx);
     free(d);
 }
 
@@ -123,7 +126,8 @@ int vcl_driver_open(struct vcl_driver **out, const struct vcl_driver_config *con
         return -ENOMEM;
     }
     pthread_mutex_init(&d->lock, NULL);
-    d->epoll_fd = d->wake_fd = d->timer_fd = d->accept_fd = -1;
+    d->epoll_fd = d->wake_fd = d->timer_fd = d->lead_fd = d->accept_fd = -1;
+    d->thread_receives = true;
     d->udp.fd = config->udp_fd;
     d->refs = 1;
     d->server = d->listening = config->engine.server_id != 0;
@@ -185,7 +189,7 @@ int vcl_driver_join(struct vcl_driver *d, uint64_t deadline_us)
         return -EBADF;
     pthread_mutex_lock(&d->lock);
     while (d->state != VCL_DRIVER_CLOSED && rc == 0)
-        rc = deadline_us == 0 ? -EAGAIN : vcl__driver_sleep(d, &d->closed_wait, deadline_us);
+        rc = deadline_us == 0 ? -EAGAIN : vcl__sleep_aside(d, &d->closed_wait, deadline_us);
     rc = d->state == VCL_DRIVER_CLOSED ? 0 : rc;
     vcl__driver_leave(d);
     return rc;
@@ -224,13 +228,11 @@ void vcl__driver_leave(struct vcl_driver *d)
     vcl__wakes_deliver(&wakes);
 }
 
-int vcl__driver_sleep(struct vcl_driver *d, struct vcl_wait *w, uint64_t deadline_us)
+void vcl__driver_deliver_wakes(struct vcl_driver *d)
 {
-    vcl__driver_flush_held(d);
     vcl__wakes_deliver(&d->wakes);
     d->stats.wakes += d->wakes.nb;
     d->wakes.nb = 0;
-    return vcl__wait_sleep(w, &d->lock, deadline_us);
 }
 
 void vcl__driver_kick(struct vcl_driver *d)
@@ -259,8 +261,8 @@ static void flush(struct vcl_driver *d, uint64_t now)
             return;
         bool more = d->tx.nb == VCL_UDP_TX_SLOTS;
         if (vcl__udp_send(&d->udp, &d->tx) < 0) {
-            struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT, .data.fd = d->udp.fd};
-            d->tx_blocked = epoll_ctl(d->epoll_fd, EPOLL_CTL_MOD, d->udp.fd, &ev) == 0;
+            d->tx_blocked = true;
+            vcl__watch_udp(d);
         } else if (!more) {
             return;
         }
@@ -286,6 +288,7 @@ static void arm(struct vcl_driver *d, uint64_t now)
         next = now + BLOCKED_RETRY_US;
     if (d->state == VCL_DRIVER_CLOSING)
         next = earlier(next, d->close_deadline_us);
+    next = earlier(next, vcl__takeover_us(d));
     if (next >= d->armed_us)
         return;
     struct itimerspec when = {.it_value = vcl__clock_timespec(next > 0 ? next : 1)};

@@ -22,7 +22,7 @@ struct vcl_driver {
     uint32_t fork_generation; /* another process's driver must not be touched: fork.c */
     bool server;
     uint32_t hold_us_max;
-    int epoll_fd, wake_fd, timer_fd;
+    int epoll_fd, wake_fd, timer_fd, lead_fd;
     _Atomic uint32_t refs; /* the caller, the thread, each handle */
     struct vcl_driver *next, *prev; /* fork.c's list, under its lock */
 
@@ -38,6 +38,13 @@ struct vcl_driver {
     uint64_t burst_us;      /* when the thread last made a connection readable */
     uint32_t nb_unread;     /* connections that were announced as readable and not yet read out */
     uint64_t close_deadline_us;
+    /* Who receives: the thread, or one application thread that would only wait for it (lead.c). */
+    bool thread_receives;      /* the thread's epoll looks at the UDP socket */
+    struct vcl_wait *leading;  /* what the application thread waits for, NULL = nobody leads */
+    uint64_t lead_until_us;    /* nobody leads: when the thread takes over */
+    uint32_t nb_followers;     /* other threads that sleep in calls of ours */
+    uint32_t nb_mirrors;       /* connections with a descriptor that pollers may look at */
+    struct vcl_udp_rx *lead_rx; /* of the leader; made by the first one */
     struct vcl_sock *socks; /* open handles */
     uint32_t nb_socks;
     bool listening;
@@ -76,7 +83,7 @@ void vcl__driver_settle(struct vcl_driver *d, uint64_t now, uint32_t hold_bytes)
 /* What a thread does before it sleeps in a call of ours: its held sends leave. */
 void vcl__driver_flush_held(struct vcl_driver *d);
 void vcl__driver_leave(struct vcl_driver *d); /* unlocks, wakes */
-int vcl__driver_sleep(struct vcl_driver *d, struct vcl_wait *w, uint64_t deadline_us);
+void vcl__driver_deliver_wakes(struct vcl_driver *d); /* at once, before a sleep */
 void vcl__driver_ref(struct vcl_driver *d);
 void vcl__driver_unref(struct vcl_driver *d);
 void vcl__driver_kick(struct vcl_driver *d); /* makes the thread look around */
@@ -84,6 +91,16 @@ int vcl__errno(int engine_error);            /* positive errno of an enum vcl_er
 
 /* --- loop.c: the thread ---------------------------------------------------------------------------- */
 int vcl__loop_start(struct vcl_driver *d);
+void vcl__feed(struct vcl_driver *d, struct vcl_udp_rx *rx, uint64_t now, int nb_messages);
+
+/* --- lead.c: waiting, and receiving while waiting ----------------------------------------------------- */
+/* With the lock held before and after: 0 (look again), -EINTR, -ETIME. */
+int vcl__sleep(struct vcl_driver *d, struct vcl_wait *w, uint64_t deadline_us);            /* for bytes, room, connections */
+int vcl__sleep_aside(struct vcl_driver *d, struct vcl_wait *w, uint64_t deadline_us);      /* for anything else */
+void vcl__watch_udp(struct vcl_driver *d);          /* tells epoll what thread_receives and tx_blocked say */
+void vcl__mirrors_add(struct vcl_driver *d, int n); /* pollers depend on the thread */
+uint64_t vcl__takeover_us(const struct vcl_driver *d); /* when the thread must look at the socket again, or VCL_NEVER */
+void vcl__takeover(struct vcl_driver *d);
 
 /* --- sock.c, accept.c: what the engine's events mean to handles -------------------------------------- */
 void vcl__sock_on_event(struct vcl_driver *d, const struct vcl_event *ev);

@@ -195,6 +195,71 @@ static void a_signal_interrupts_a_wait(void **state)
     link_close(&l);
 }
 
+/* --- who receives (lead.c) ------------------------------------------------------------------------------ */
+static void a_thread_that_waits_alone_receives_for_itself(void **state)
+{
+    struct link l;
+    struct vcl_stats engine;
+    struct vcl_io_stats before, after;
+    char byte = 'q';
+    link_open(&l, NULL);
+    vcl_driver_stats(l.pair.client, &engine, &before);
+    for (int i = 0; i < 10; i++) {
+        struct reader r;
+        reader_start(&r, l.c);
+        assert_int_equal(put(l.s, &byte, 1, 0, 0), 1);
+        assert_int_equal(pthread_join(r.thread, NULL), 0);
+        assert_int_equal(r.result, 1);
+    }
+    vcl_driver_stats(l.pair.client, &engine, &after);
+    assert_int_equal(after.wakes, before.wakes); /* no thread had to wake another */
+    link_close(&l);
+}
+
+static void who_leads_serves_the_others(void **state)
+{
+    struct link l;
+    struct reader leader, follower;
+    struct vcl_sock *c[2], *s[2];
+    char byte = 'q';
+    link_open(&l, NULL);
+    for (int i = 0; i < 2; i++)
+        pair_connect(&l.pair, &c[i], &s[i]);
+    reader_start(&leader, l.c);
+    reader_start(&follower, c[0]);
+    assert_int_equal(ready(c[1], 0), POLLOUT);
+    assert_int_equal(put(s[0], &byte, 1, 0, 0), 1); /* the leader goes on waiting */
+    assert_int_equal(pthread_join(follower.thread, NULL), 0);
+    assert_int_equal(follower.result, 1);
+    assert_int_equal(put(s[1], &byte, 1, 0, 0), 1);
+    expect_ready(c[1], POLLIN | POLLOUT);
+    assert_int_equal(put(l.s, &byte, 1, 0, 0), 1);
+    assert_int_equal(pthread_join(leader.thread, NULL), 0);
+    assert_int_equal(vcl_sock_recv(c[1], &byte, 1, 0, 0), 1);
+    assert_int_equal(put(s[1], &byte, 1, 0, 0), 1); /* now the driver's thread receives again */
+    expect_ready(c[1], POLLIN | POLLOUT);
+    for (int i = 0; i < 2; i++) {
+        vcl_sock_free(c[i]);
+        vcl_sock_free(s[i]);
+    }
+    link_close(&l);
+}
+
+static void after_a_leader_the_thread_takes_over(void **state)
+{
+    struct link l;
+    struct reader r;
+    char buf[10];
+    link_open(&l, NULL);
+    reader_start(&r, l.c);
+    assert_int_equal(put(l.s, "1", 1, 0, 0), 1);
+    assert_int_equal(pthread_join(r.thread, NULL), 0);
+    assert_int_equal(put(l.s, "2", 1, 0, 0), 1); /* nobody waits for this one in the client */
+    assert_int_equal(vcl_sock_linger(l.s, in_seconds(5)), 0); /* acknowledged all the same */
+    assert_int_equal(vcl_sock_recv(l.c, buf, sizeof(buf), 0, 0), 1);
+    link_close(&l);
+}
+
 /* --- readiness ---------------------------------------------------------------------------------------- */
 static void the_mirror_shows_readiness(void **state)
 {
@@ -361,6 +426,9 @@ int main(void)
         cmocka_unit_test(closing_wakes_who_waits),
         cmocka_unit_test(closing_the_driver_wakes_who_waits),
         cmocka_unit_test(a_signal_interrupts_a_wait),
+        cmocka_unit_test(a_thread_that_waits_alone_receives_for_itself),
+        cmocka_unit_test(who_leads_serves_the_others),
+        cmocka_unit_test(after_a_leader_the_thread_takes_over),
         cmocka_unit_test(the_mirror_shows_readiness),
         cmocka_unit_test(the_accept_descriptor_shows_the_backlog),
         cmocka_unit_test(what_was_written_is_delivered_after_close),

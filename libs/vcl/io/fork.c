@@ -30,6 +30,7 @@ static void after_fork_child(void)
         close(d->epoll_fd);
         close(d->wake_fd);
         close(d->timer_fd);
+        close(d->lead_fd);
         if (d->accept_fd >= 0)
             close(d->accept_fd);
     }

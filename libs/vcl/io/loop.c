@@ -20,17 +20,21 @@ enum {
 /* A timer this late says that the host did not run us: the peer may have answered long ago. */
 static const uint64_t LATE_US = 2000;
 
-static void feed(struct vcl_driver *d, uint64_t now, int nb_messages)
+void vcl__feed(struct vcl_driver *d, struct vcl_udp_rx *rx, uint64_t now, int nb_messages)
 {
     struct pmw_addr from;
     const uint8_t *bytes;
     size_t len;
+    d->stats.rx_calls++;
+    if (nb_messages <= 0)
+        return;
     d->stats.rx_messages += (unsigned)nb_messages;
-    while (vcl__udp_rx_next(&d->rx, &from, &bytes, &len)) {
+    while (vcl__udp_rx_next(rx, &from, &bytes, &len)) {
         d->stats.rx_datagrams++;
         (void)vcl_engine_receive(d->engine, now, &from, bytes, len); /* drops are counted in the engine */
     }
-    d->stats.rx_kernel_drops = d->rx.kernel_drops;
+    if (rx->kernel_drops > d->stats.rx_kernel_drops)
+        d->stats.rx_kernel_drops = rx->kernel_drops;
 }
 
 static void run_timers(struct vcl_driver *d, uint64_t now)
@@ -52,9 +56,8 @@ static void unblock(struct vcl_driver *d)
 {
     if (!d->tx_blocked || vcl__udp_send(&d->udp, &d->tx) < 0)
         return;
-    struct epoll_event ev = {.events = EPOLLIN, .data.fd = d->udp.fd};
-    (void)epoll_ctl(d->epoll_fd, EPOLL_CTL_MOD, d->udp.fd, &ev);
     d->tx_blocked = false;
+    vcl__watch_udp(d);
 }
 
 /* The end: what is still open is reset, the socket goes, the sleepers learn it. */
@@ -78,16 +81,16 @@ static bool turn(struct vcl_driver *d, int received, bool drained)
 {
     pthread_mutex_lock(&d->lock);
     uint64_t now = vcl_clock_us();
-    d->stats.rx_calls++;
-    if (received > 0)
-        feed(d, now, received);
+    vcl__feed(d, &d->rx, now, received);
     unblock(d);
+    if (now >= vcl__takeover_us(d))
+        vcl__takeover(d);
     if (drained)
         run_timers(d, now);
     vcl__driver_settle(d, now, 0);
     if (d->turn_wait.nb_sleepers > 0)
         vcl__wait_wake(&d->turn_wait, &d->wakes, INT_MAX);
-    if (d->state == VCL_DRIVER_CLOSING &&
+    if (d->state == VCL_DRIVER_CLOSING && d->leading == NULL &&
         (now >= d->close_deadline_us || (vcl_engine_lingering(d->engine) == 0 && !d->tx_blocked)))
         finish(d, now);
     bool open = d->state != VCL_DRIVER_CLOSED;

@@ -127,7 +127,7 @@ int vcl_notices_wait(struct vcl_driver *d, uint64_t after, uint64_t deadline_us)
     if (rc < 0)
         return rc == -EBADF && vcl_driver_is_ours(d) ? -ECANCELED : rc;
     while (d->notices.last_seq <= after && d->state == VCL_DRIVER_OPEN && rc == 0)
-        rc = deadline_us == 0 ? -EAGAIN : vcl__driver_sleep(d, &d->notices.wait, deadline_us);
+        rc = deadline_us == 0 ? -EAGAIN : vcl__sleep_aside(d, &d->notices.wait, deadline_us);
     if (d->notices.last_seq > after)
         rc = 0;
     else if (d->state != VCL_DRIVER_OPEN)

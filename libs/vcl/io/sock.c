@@ -155,7 +155,7 @@ int vcl_sock_connected(struct vcl_sock *s, uint64_t deadline_us)
     if (rc < 0)
         return rc;
     while (s->conn != NULL && !s->opened && !s->terminal && deadline_us != 0 && slept == 0)
-        slept = vcl__driver_sleep(d, &s->tx, deadline_us);
+        slept = vcl__sleep(d, &s->tx, deadline_us);
     if (s->conn == NULL) {
         rc = -EBADF;
     } else if (s->terminal && !s->opened) {
@@ -203,7 +203,7 @@ int vcl_sock_linger(struct vcl_sock *s, uint64_t deadline_us)
         vcl__driver_settle(d, now, 0);
     }
     while (s->conn != NULL && !s->terminal && vcl_conn_unacked(s->conn) > 0 && slept == 0)
-        slept = deadline_us == 0 ? -EAGAIN : vcl__driver_sleep(d, &d->turn_wait, deadline_us);
+        slept = deadline_us == 0 ? -EAGAIN : vcl__sleep_aside(d, &d->turn_wait, deadline_us);
     vcl__driver_leave(d);
     return slept;
 }
@@ -222,6 +222,7 @@ void vcl_sock_close(struct vcl_sock *s, bool abort)
         vcl__driver_settle(d, now, 0);
     }
     struct vcl_mirror mirror = s->mirror;
+    vcl__mirrors_add(d, mirror.app >= 0 ? -1 : 0);
     s->mirror.app = s->mirror.own = -1;
     vcl__driver_leave(d);
     vcl__mirror_close(&mirror);
@@ -251,6 +252,7 @@ int vcl_sock_fd(struct vcl_sock *s)
         return rc;
     if (s->mirror.app < 0) {
         rc = vcl__mirror_open(&s->mirror);
+        vcl__mirrors_add(s->driver, rc == 0);
         vcl__sock_refresh(s);
     }
     rc = rc < 0 ? rc : s->mirror.app;

@@ -50,7 +50,7 @@ static int64_t read_wait(struct vcl_sock *s, uint8_t *buf, size_t len, unsigned 
         } else {
             vcl__sock_refresh(s);
             vcl__driver_settle(d, vcl_clock_us(), 0); /* the window that reading has opened */
-            slept = vcl__driver_sleep(d, &s->rx, deadline_us);
+            slept = vcl__sleep(d, &s->rx, deadline_us);
         }
     }
 }
@@ -126,7 +126,7 @@ static int64_t write_wait(struct vcl_sock *s, struct cursor *at, unsigned flags,
             return sent > 0 ? sent : slept < 0 ? slept : -EAGAIN;
         vcl__sock_refresh(s);
         vcl__driver_settle(d, now, 0);
-        slept = vcl__driver_sleep(d, &s->tx, deadline_us);
+        slept = vcl__sleep(d, &s->tx, deadline_us);
     }
 }
 

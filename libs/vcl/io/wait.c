@@ -32,6 +32,11 @@ int vcl__wait_sleep(struct vcl_wait *w, pthread_mutex_t *lock, uint64_t deadline
 void vcl__wait_wake(struct vcl_wait *w, struct vcl_wakes *wakes, int nb_threads)
 {
     atomic_fetch_add_explicit(&w->turns, 1, memory_order_relaxed);
+    if (w->polled_fd > 0) {
+        uint64_t one = 1;
+        ssize_t n = write(w->polled_fd, &one, sizeof(one)); /* full: it is readable anyway */
+        (void)n;
+    }
     if (w->nb_sleepers == 0)
         return;
     if (wakes->nb == VCL_WAKES_MAX) {

@@ -12,7 +12,8 @@
 
 struct vcl_wait {
     _Atomic uint32_t turns; /* moves at each wake-up */
-    uint32_t nb_sleepers;   /* under the lock */
+    uint32_t nb_sleepers;   /* under the lock, as is: */
+    int polled_fd;          /* > 0: one thread waits for it in poll and reads this eventfd too (lead.c) */
 };
 
 /* Wake-ups decided under the lock and done after it, so that nobody wakes into a held lock. */
