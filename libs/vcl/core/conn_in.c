@@ -54,7 +54,8 @@ static void advance_una(struct vcl_conn *c, uint64_t ack)
 static void on_delivered(struct vcl_conn *c, const struct sentmap_ack *r, uint32_t nb_in_flight)
 {
     struct vcl_session *s = c->s;
-    if (r->rtt_known)
+    /* Frames sent once beside one sent again: their first acknowledgement was lost, this one is late by the outage. */
+    if (r->rtt_known && !r->any_resent)
         vcl__rtt_sample(&s->rtt, c->e->now - r->rtt_sent_at);
     c->pto_count = 0;
     c->pto_credit = 0;

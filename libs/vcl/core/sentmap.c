@@ -92,6 +92,7 @@ static void delivered(struct sentmap *m, struct sent *f, struct sentmap_ack *out
         m->delivered_order = f->order;
     if (f->sent_at > out->newest_sent_at)
         out->newest_sent_at = f->sent_at;
+    out->any_resent |= f->tx > 0;
     if (f->tx == 0 && (!out->rtt_known || f->sent_at > out->rtt_sent_at)) {
         out->rtt_known = true;
         out->rtt_sent_at = f->sent_at;

@@ -48,6 +48,7 @@ struct sentmap_ack {
     uint32_t nb_delivered;     /* frames newly known to have arrived */
     bool rtt_known;
     uint64_t rtt_sent_at;      /* newest delivered frame that was sent once (Karn) */
+    bool any_resent;           /* one was sent more than once: what this acknowledgement waited for cannot be told */
     uint64_t newest_sent_at;   /* last transmission of the newest delivered frame */
     uint32_t nb_lost;          /* frames newly judged lost */
     uint64_t lost_order;       /* newest transmission among them */
