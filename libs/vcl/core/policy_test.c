@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The pure policies: rtt, cc, path (candidates, penalty, spacing), replay, slots, conn_state.
+ */
+#include "testkit.h"
+
+#include "cc.h"
+#include "conn_state.h"
+#include "path.h"
+#include "replay.h"
+#include "rtt.h"
+#include "slots.h"
+
+#include <string.h>
+
+static const struct rtt_limits limits = {
+    .pto_initial_us = 10000, .pto_min_us = 5000, .pto_max_us = 100000, .peer_delay_us = 600};
+
+static void pto_is_the_formula_of_c4(void **state)
+{
+    struct rtt r = {.sampled = false};
+    assert_int_equal(vcl__rtt_pto(&r, &limits, 0), 10000);
+    assert_int_equal(vcl__rtt_pto(&r, &limits, 1), 20000);
+    assert_int_equal(vcl__rtt_pto(&r, &limits, 9), 100000);
+    vcl__rtt_sample(&r, 200);
+    assert_int_equal(vcl__rtt_pto(&r, &limits, 0), 5000); /* pto_min */
+    r = (struct rtt){.sampled = true, .srtt_us = 8000, .rttvar_us = 1000};
+    assert_int_equal(vcl__rtt_pto(&r, &limits, 0), 8000 + 4000 + 600);
+    r.rttvar_us = 10;
+    assert_int_equal(vcl__rtt_pto(&r, &limits, 0), 8000 + 300 + 600);
+    r = (struct rtt){.sampled = true, .srtt_us = 300000};
+    assert_int_equal(vcl__rtt_pto(&r, &limits, 0), 300900); /* slower than pto_max: not hurried */
+    assert_int_equal(vcl__rtt_pto(&r, &limits, 5), 300900);
+    for (int i = 0; i < 100; i++)
+        vcl__rtt_sample(&r, 1000);
+    assert_in_range(r.srtt_us, 995, 1010);
+}
+
+static void window_halves_once_per_round(void **state)
+{
+    struct cc c;
+    vcl__cc_reset(&c, 0);
+    assert_int_equal(c.frames, CC_FRAMES_FIRST);
+    vcl__cc_on_delivered(&c, 10, 10);
+    assert_int_equal(c.frames, 20);
+    vcl__cc_on_delivered(&c, 5, 5); /* the window was not used: nothing learnt */
+    assert_int_equal(c.frames, 20);
+    vcl__cc_on_lost(&c, 31, 50);
+    assert_int_equal(c.frames, 10);
+    vcl__cc_on_lost(&c, 50, 60); /* sent before the cut */
+    assert_int_equal(c.frames, 10);
+    vcl__cc_on_delivered(&c, 10, 10);
+    assert_int_equal(c.frames, 11);
+    vcl__cc_on_lost(&c, 51, 60);
+    assert_int_equal(c.frames, 5);
+    for (uint64_t i = 0; i < 10; i++)
+        vcl__cc_on_lost(&c, 100 + i, 100 + i);
+    assert_int_equal(c.frames, CC_FRAMES_MIN);
+    for (int i = 0; i < 1000000; i++)
+        vcl__cc_on_delivered(&c, 10, 5000);
+    assert_int_equal(c.frames, CC_FRAMES_MAX);
+}
+
+static struct vcl_path path_of(uint16_t helper_id)
+{
+    return (struct vcl_path){.addr = {.ip = {10, 0, 0, (uint8_t)helper_id}, .port = 1, .family = 4},
+                             .helper_id = helper_id};
+}
+
+static void candidates_take_turns(void **state)
+{
+    struct vcl_path p[] = {path_of(1), path_of(2), path_of(0)};
+    struct candidates c = {.count = 0};
+    assert_null(vcl__candidates_next(&c, 0, &p[0]));
+    vcl__candidates_set(&c, p, 3);
+    assert_int_equal(vcl__candidates_next(&c, 100, &p[0])->helper_id, 2);
+    assert_int_equal(vcl__candidates_next(&c, 100, &p[1])->helper_id, 1);
+    vcl__candidates_fail(&c, 100, &p[0], 50);
+    assert_int_equal(vcl__candidates_next(&c, 149, &p[1])->helper_id, 0); /* under penalty last */
+    assert_int_equal(vcl__candidates_next(&c, 150, &p[1])->helper_id, 1);
+    vcl__candidates_fail(&c, 160, &p[0], 50); /* the second time: doubled */
+    assert_int_equal(vcl__candidates_next(&c, 259, &p[1])->helper_id, 0);
+    assert_int_equal(vcl__candidates_next(&c, 260, &p[1])->helper_id, 1);
+    vcl__candidates_clear(&c, 1);
+    assert_int_equal(vcl__candidates_next(&c, 161, &p[1])->helper_id, 1);
+    for (int i = 0; i < 3; i++)
+        vcl__candidates_fail(&c, 300, &p[i], 1000);
+    vcl__candidates_tried(&c, 301, &p[1]);
+    vcl__candidates_tried(&c, 302, &p[0]);
+    assert_int_equal(vcl__candidates_next(&c, 303, &p[0])->helper_id, 0); /* all failed: longest ago first */
+    vcl__candidates_tried(&c, 303, &p[2]);
+    assert_int_equal(vcl__candidates_next(&c, 304, &p[2])->helper_id, 2);
+    vcl__candidates_set(&c, &p[1], 1); /* stays, with its penalty */
+    assert_int_equal(c.count, 1);
+    assert_int_equal(c.list[0].penalty_until, 1300);
+    assert_int_equal(vcl__candidates_next(&c, 305, &p[1])->helper_id, 2); /* there is no other */
+}
+
+static void penalty_has_a_ceiling(void **state)
+{
+    struct vcl_path p = path_of(1);
+    struct candidates c = {.count = 0};
+    uint64_t now = 1000;
+    vcl__candidates_set(&c, &p, 1);
+    for (int i = 0; i < 20; i++) {
+        vcl__candidates_fail(&c, now, &p, 5000000);
+        now = c.list[0].penalty_until + 1;
+    }
+    assert_int_equal(c.list[0].penalty_us, PATH_PENALTY_US_MAX);
+    vcl__candidates_fail(&c, now + 2 * (uint64_t)PATH_PENALTY_US_MAX, &p, 5000000);
+    assert_int_equal(c.list[0].penalty_us, 5000000); /* it served long since */
+}
+
+static void moves_are_spaced(void **state)
+{
+    struct move_spacing s = {.next_at = 0};
+    uint64_t expected[] = {10, 20, 40, 80, 100, 100};
+    uint64_t now = 1;
+    for (int i = 0; i < 6; i++) {
+        vcl__spacing_moved(&s, now, 10, 100);
+        assert_int_equal(s.next_at - now, expected[i]);
+        now = s.next_at;
+    }
+    now += MOVE_QUIET_US;
+    vcl__spacing_moved(&s, now, 10, 100);
+    assert_int_equal(s.next_at - now, 10);
+}
+
+static void replay_window_refuses_what_it_saw(void **state)
+{
+    struct {
+        uint64_t seq;
+        bool fresh;
+    } table[] = {
+        {0, false}, {1, true}, {1, false}, {3, true}, {2, true}, {2, false}, {1024, true}, {1025, true}, {1, false},
+        {4, true}, {4, false}, {5000, true}, {5000 - 1024, false}, {5000 - 1023, true}, {5000 - 1023, false},
+        {4999, true}, {UINT64_C(1) << 40, true}, {5000, false}, {(UINT64_C(1) << 40) - 1, true},
+    };
+    struct replay r = {.highest = 0};
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        assert_int_equal(vcl__replay_is_fresh(&r, table[i].seq), table[i].fresh);
+        if (table[i].fresh)
+            vcl__replay_mark(&r, table[i].seq);
+    }
+}
+
+static void slots_rest_before_they_are_used_again(void **state)
+{
+    struct heap h;
+    struct slots s;
+    uint32_t slot;
+    uint16_t generation;
+    heap_init(&h);
+    vcl__slots_init(&s, 100);
+    for (uint32_t i = 0; i < 100; i++) {
+        assert_true(vcl__slots_take(&s, &h.mem, 0, &slot, &generation));
+        assert_int_equal(slot, i);
+        assert_int_equal(generation, 0);
+    }
+    assert_false(vcl__slots_take(&s, &h.mem, 0, &slot, &generation));
+    vcl__slots_give(&s, 7, 1000);
+    vcl__slots_give(&s, 3, 2000);
+    assert_false(vcl__slots_take(&s, &h.mem, 999, &slot, &generation));
+    assert_true(vcl__slots_take(&s, &h.mem, 1000, &slot, &generation));
+    assert_int_equal(slot, 7);
+    assert_int_equal(generation, 1);
+    assert_false(vcl__slots_take(&s, &h.mem, 1999, &slot, &generation));
+    vcl__slots_free(&s, &h.mem);
+    assert_int_equal(h.allocated, 0);
+}
+
+/* Every input in every state: the invariants of the machine. */
+static void connection_table_holds(void **state)
+{
+    for (int st = 0; st < CONN_NB_STATES; st++) {
+        for (int in = 0; in < CONN_NB_INPUTS; in++) {
+            struct conn_step s = vcl__conn_step((enum conn_state)st, (enum conn_input)in);
+            if (s.action == CONN_DO_REFUSE_INPUT) {
+                assert_int_equal(s.next, st);
+                continue;
+            }
+            assert_int_not_equal(st, CONN_CLOSED); /* terminal */
+            bool closes = s.action == CONN_DO_CLOSE || s.action == CONN_DO_SEND_RESET;
+            assert_int_equal(closes, s.next == CONN_CLOSED);
+            assert_true((int)s.next >= st || vcl__conn_is_opening((enum conn_state)st)); /* never backwards */
+            if (in == CONN_IN_FINISH)
+                assert_false(vcl__conn_can_write(s.next));
+        }
+        if (vcl__conn_is_live((enum conn_state)st)) {
+            assert_int_equal(vcl__conn_step((enum conn_state)st, CONN_IN_PEER_RESET).next, CONN_CLOSED);
+            assert_int_equal(vcl__conn_step((enum conn_state)st, CONN_IN_ABORT).action, CONN_DO_SEND_RESET);
+        }
+        if (st != CONN_CLOSED)
+            assert_int_equal(vcl__conn_step((enum conn_state)st, CONN_IN_FAILED).next, CONN_CLOSED);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pto_is_the_formula_of_c4),
+        cmocka_unit_test(window_halves_once_per_round),
+        cmocka_unit_test(candidates_take_turns),
+        cmocka_unit_test(penalty_has_a_ceiling),
+        cmocka_unit_test(moves_are_spaced),
+        cmocka_unit_test(replay_window_refuses_what_it_saw),
+        cmocka_unit_test(slots_rest_before_they_are_used_again),
+        cmocka_unit_test(connection_table_holds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
