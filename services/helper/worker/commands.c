@@ -133,7 +133,7 @@ static const char *read_server(const struct worker *w, const char *const *word, 
     uint32_t ip = ntohl(address.s_addr);
     if (!station_is_host(&w->self, ip) || ip == w->self.ip)
         return "ip must name one other host";
-    if (!station_on_link(&w->self, ip) && w->self.gateway == 0)
+    if (station_next_hop(&w->self, ip) == 0)
         return "ip is off the link and no gateway is configured";
     if (!number(word[3], 65535, &port) || port == 0)
         return "udp_port must be from 1 to 65535";
@@ -156,6 +156,7 @@ static void server_set(struct worker *w, const struct words *in, struct reply *r
         return refuse(r, wrong);
     if (relay_server_set(w->relay, &server) < 0)
         return refuse(r, "the server table is full: raise servers_max");
+    neighbours_expect(&w->neighbours, w->now_us, station_next_hop(&w->self, read32(server.addr.ip)));
     ok(r);
 }
 

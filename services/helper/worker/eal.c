@@ -94,6 +94,15 @@ static void choose_runtime_directory(const char *control_socket)
     setenv("RUNTIME_DIRECTORY", dirname(path), 0);
 }
 
+static void remove_runtime_directory(void)
+{
+    char directory[PATH_MAX];
+
+    snprintf(directory, sizeof(directory), "%s", rte_eal_get_runtime_dir());
+    if (rmdir(directory) == 0)
+        rmdir(dirname(directory)); /* stays when another worker's is in it */
+}
+
 int eal_start(const struct worker_config *config, char *error, size_t error_cap)
 {
     struct args args = {.argc = 0};
@@ -102,21 +111,17 @@ int eal_start(const struct worker_config *config, char *error, size_t error_cap)
     choose_runtime_directory(config->control_socket);
     rte_log_set_global_level(config->dpdk_log_level); /* also before EAL has read its arguments */
     rte_openlog_stream(stderr);
-    if (rte_eal_init(args.argc, args.argv) < 0) {
-        snprintf(error, error_cap,
-                 "DPDK does not start with device '%s' and %u MB of memory%s: %s. dpdk_log_level=8 tells more",
-                 config->device, config->memory_mb, config->hugepages ? " in huge pages" : "", rte_strerror(rte_errno));
-        return -1;
-    }
-    return 0;
+    if (rte_eal_init(args.argc, args.argv) >= 0)
+        return 0;
+    snprintf(error, error_cap,
+             "DPDK does not start with device '%s' and %u MB of memory%s: %s. dpdk_log_level=8 tells more",
+             config->device, config->memory_mb, config->hugepages ? " in huge pages" : "", rte_strerror(rte_errno));
+    remove_runtime_directory();
+    return -1;
 }
 
 void eal_stop(void)
 {
-    char directory[PATH_MAX];
-
-    snprintf(directory, sizeof(directory), "%s", rte_eal_get_runtime_dir());
     rte_eal_cleanup();
-    if (rmdir(directory) == 0)
-        rmdir(dirname(directory)); /* stays when another worker's is in it */
+    remove_runtime_directory();
 }

@@ -97,6 +97,24 @@ static bool needs_proof(const struct neighbour *n, uint64_t now)
     return (!n->proven || now - n->proven_us >= PROOF_US) && now - n->asked_us >= REPROVE_US;
 }
 
+/* NULL: too many are being asked for. */
+static struct neighbour *begin_asking(struct neighbours *t, uint64_t now, uint32_t ip)
+{
+    if (t->nb_asking == NEIGHBOURS_ASKING_MAX)
+        return NULL;
+    struct neighbour *n = take_cell(t, ip);
+    *n = (struct neighbour){.ip = ip, .state = NEIGHBOUR_ASKING, .nb_asked = 1, .used_us = now};
+    t->asking[t->nb_asking++] = n;
+    ask(t, n, now);
+    return n;
+}
+
+void neighbours_expect(struct neighbours *t, uint64_t now, uint32_t ip)
+{
+    if (!find(t, ip))
+        begin_asking(t, now, ip);
+}
+
 bool neighbours_send(struct neighbours *t, uint64_t now, uint32_t ip, void *packet)
 {
     struct neighbour *n = find(t, ip);
@@ -108,14 +126,8 @@ bool neighbours_send(struct neighbours *t, uint64_t now, uint32_t ip, void *pack
         t->ports.send(t->ports.ctx, packet, n->mac);
         return true;
     }
-    if (!n) {
-        if (t->nb_asking == NEIGHBOURS_ASKING_MAX)
-            return false;
-        n = take_cell(t, ip);
-        *n = (struct neighbour){.ip = ip, .state = NEIGHBOUR_ASKING, .nb_asked = 1};
-        t->asking[t->nb_asking++] = n;
-        ask(t, n, now);
-    }
+    if (!n && !(n = begin_asking(t, now, ip)))
+        return false;
     n->used_us = now;
     if (n->nb_pending == NEIGHBOUR_PENDING_MAX)
         return false;

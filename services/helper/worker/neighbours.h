@@ -65,6 +65,8 @@ void neighbours_init(struct neighbours *t, void *mem, uint32_t max, const struct
 /* The packet's way: sent at once, or when ARP answers (true); false when nothing more may wait: it stays the caller's.
  */
 bool neighbours_send(struct neighbours *t, uint64_t now, uint32_t ip, void *packet);
+/* Packets for ip are to be expected: asks now, so that they need not wait. */
+void neighbours_expect(struct neighbours *t, uint64_t now, uint32_t ip);
 /* ip is at mac, says that source. Sends what waited for it. */
 void neighbours_learn(struct neighbours *t, uint64_t now, uint32_t ip, const uint8_t mac[MAC_BYTES],
                       enum neighbour_source source);

@@ -83,6 +83,20 @@ static void test_packets_wait_for_the_reply(void **state)
     assert_int_equal(o->table.nb_known, 1);
 }
 
+static void test_what_is_expected_is_asked_for(void **state)
+{
+    struct outside *o = *state;
+
+    neighbours_expect(&o->table, 5 * SECOND, 1);
+    neighbours_expect(&o->table, 5 * SECOND, 1);
+    assert_int_equal(o->nb_asks, 1);
+    neighbours_learn(&o->table, 5 * SECOND, 1, MAC_A, NEIGHBOUR_BY_ARP);
+    neighbours_send(&o->table, 5 * SECOND, 1, &PACKETS[0]);
+    assert_int_equal(o->nb_sent, 1);
+    neighbours_expect(&o->table, 5 * SECOND, 1);
+    assert_int_equal(o->nb_asks, 1);
+}
+
 static void test_asking_ends(void **state)
 {
     struct outside *o = *state;
@@ -201,6 +215,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_packets_wait_for_the_reply),
+        TEST(test_what_is_expected_is_asked_for),
         TEST(test_asking_ends),
         TEST(test_a_datagram_tells_of_the_unknown_only),
         TEST(test_contradiction_makes_us_ask),

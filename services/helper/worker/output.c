@@ -66,11 +66,6 @@ static void sink_release(void *ctx, uint8_t *payload)
     rte_pktmbuf_free(mbuf_of(payload));
 }
 
-static uint32_t next_hop(const struct station *self, uint32_t ip)
-{
-    return station_on_link(self, ip) ? ip : self->gateway;
-}
-
 static void sink_send(void *ctx, uint8_t *payload, size_t len, const struct pmw_addr *to, bool to_server)
 {
     struct worker *w = ctx;
@@ -84,7 +79,7 @@ static void sink_send(void *ctx, uint8_t *payload, size_t len, const struct pmw_
         .dst_port = to->port,
         .ip_id = w->ip_id++,
     };
-    uint32_t hop = next_hop(&w->self, headers.dst_ip);
+    uint32_t hop = station_next_hop(&w->self, headers.dst_ip);
     if (!station_is_host(&w->self, headers.dst_ip) || headers.dst_ip == w->self.ip || to->port == 0)
         return drop(w, m, DROP_OUT_ADDRESS);
     if (hop == 0)

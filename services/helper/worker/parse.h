@@ -32,6 +32,11 @@ static inline bool station_on_link(const struct station *self, uint32_t ip)
 {
     return ((ip ^ self->ip) & self->netmask) == 0;
 }
+/* Who on the link takes packets for ip; 0: nobody. */
+static inline uint32_t station_next_hop(const struct station *self, uint32_t ip)
+{
+    return station_on_link(self, ip) ? ip : self->gateway;
+}
 /* Neither the network's own address nor its broadcast address. */
 static inline bool station_is_host(const struct station *self, uint32_t ip)
 {

@@ -14,7 +14,7 @@ _ROOT = Path(__file__).resolve().parents[4]
 sys.path[:0] = [str(Path(__file__).parent), str(_ROOT / "tests" / "interop")]  # importlib mode adds no folder
 
 from worker_network import WorkerNetwork  # noqa: E402
-from worker_program import Worker, WorkerFiles  # noqa: E402
+from worker_program import DEVICE_REFUSED, Worker, WorkerFiles, WorkerNotStarted  # noqa: E402
 
 _BUILT = _ROOT / "build" / "services" / "helper" / "worker" / "postman-helper-worker"
 
@@ -43,15 +43,35 @@ def network() -> Iterator[WorkerNetwork]:
         yield made
 
 
-@pytest.fixture(scope="module", params=["net_af_packet0,iface={device},framesz=2048,blocksz=65536,qpairs=1"])
+_DEVICES = {
+    "af_packet": "net_af_packet0,iface={device},framesz=2048,blocksz=65536,qpairs=1",
+    "af_xdp": "net_af_xdp0,iface={device}",
+}
+
+
+@pytest.fixture(scope="module", params=_DEVICES)
 def worker(
     request: pytest.FixtureRequest,
     worker_binary: Path,
     network: WorkerNetwork,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Worker]:
-    """A worker on the network, with one server. Shared by a module's tests: each must leave it serving."""
-    folder = tmp_path_factory.mktemp("worker")
-    config = WorkerFiles(worker_binary, folder).write(device=request.param.format(device=network.helper_device))
+    """A worker on the network, shared by a module's tests: each must leave it serving."""
+    files = WorkerFiles(worker_binary, tmp_path_factory.mktemp("worker"))
+    device = _DEVICES[request.param].format(device=network.helper_device)
+    config = files.write(device=device, hold_us_max=2000)
+    if request.param == "af_xdp":
+        _skip_without_af_xdp(worker_binary, config, network)
     with Worker(worker_binary, config, enter=network.helper.enter) as started:
         yield started
+
+
+def _skip_without_af_xdp(binary: Path, config: Path, network: WorkerNetwork) -> None:
+    """A kernel, a container or a DPDK without it refuses with the exit status of a device."""
+    try:
+        with Worker(binary, config, enter=network.helper.enter):
+            return
+    except WorkerNotStarted as refusal:
+        if refusal.status != DEVICE_REFUSED:
+            raise
+        pytest.skip(f"no AF_XDP here: {refusal}")

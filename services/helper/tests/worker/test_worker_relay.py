@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 
 import pytest
@@ -26,8 +26,10 @@ def client(network: WorkerNetwork) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="module")
-def server(network: WorkerNetwork, worker: Worker) -> Server:
-    return Server(network, worker, SERVER_ID)
+def server(network: WorkerNetwork, worker: Worker) -> Iterator[Server]:
+    made = Server(network, worker, SERVER_ID)
+    yield made
+    made.leave()
 
 
 def test_ready_says_who_it_is(worker: Worker) -> None:
@@ -177,3 +179,8 @@ def test_counters_add_up(client: Client, server: Server, worker: Worker) -> None
     assert grown["client_frames_in"] == grown["trunk_entries_out"] == grown["trunk_data_entries_out"] == 50
     assert grown["trunk_batches_out"] == grown["flush_age"] + grown["flush_size"] + grown["flush_urgent"]
     assert after["drops"] == before["drops"]
+
+
+def test_an_idle_worker_sleeps(worker: Worker, record_property: Callable[[str, object], None]) -> None:
+    assert worker.ready["doorbell"] is True
+    record_property("idle_cpu_share", worker.cpu_share(2.0))

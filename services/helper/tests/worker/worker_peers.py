@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 
 import wire_model as wire
 from worker_network import CLIENT_IP, SERVER_IP, WorkerNetwork
-from worker_program import CID_KEY, HELPER_IP, Worker
+from worker_program import CID_KEY, HELPER_IP, Worker, eventually
 
 CLIENT_PORT, TRUNK_PORT = 4701, 4702
 MAC_KEY = b"a session's key."
@@ -74,6 +74,11 @@ class Server:
         worker.must(
             f"server set {server_id} {shard} {SERVER_IP} {self.port} {self.to_server.hex()} {self.to_helper.hex()}"
         )
+        eventually("the server's neighbour entry is there", self._is_neighbour)
+
+    def _is_neighbour(self) -> bool:
+        """The worker asks by ARP as soon as it is told of a server: a burst need not wait for that."""
+        return any(n["ip"] == SERVER_IP and "mac" in n for n in self.worker.must("neighbours")["neighbours"])
 
     def receive(self) -> tuple[bytes, wire.Fields, list[wire.Entry], int]:
         """The next batch: its bytes, header, entries and number of padding bytes. The tag must hold."""

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 DEADLINE_S = 20.0
+DEVICE_REFUSED = 4  # exit status
 HELPER_ID = 3
 INCARNATION = 9
 CID_KEY = bytes(range(16))
@@ -26,6 +28,14 @@ _libc = ctypes.CDLL(None)
 
 def _die_with_parent() -> None:
     _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: an aborted test run leaves no worker
+
+
+class WorkerNotStarted(AssertionError):
+    """It ended before it said `ready`."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(f"exit status {status}: {words.strip()}")
+        self.status = status
 
 
 def eventually(what: str, is_true: Callable[[], object], deadline_s: float = DEADLINE_S) -> None:
@@ -97,7 +107,7 @@ class Worker:
         line = self.process.stdout.readline()
         if not line:
             _, words = self.process.communicate(timeout=DEADLINE_S)
-            raise AssertionError(f"the worker did not start: exit status {self.process.returncode}: {words}")
+            raise WorkerNotStarted(self.process.returncode, words)
         self.ready = json.loads(line)
         return self
 
@@ -143,3 +153,16 @@ class Worker:
     def drops(self) -> dict[str, int]:
         """The drop counters that are not zero."""
         return {reason: count for reason, count in self.stats()["drops"].items() if count}
+
+    def cpu_share(self, seconds: float) -> float:
+        """CPU time over time, printed: too noisy on a shared machine to be asserted."""
+
+        def used() -> float:
+            fields = Path(f"/proc/{self.ready['pid']}/stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+        start, start_used = time.monotonic(), used()
+        time.sleep(seconds)  # the measured interval, not a wait for something
+        share = (used() - start_used) / (time.monotonic() - start)
+        sys.stdout.write(f"idle worker on {self.ready['driver']}: {share:.2%} of a core\n")
+        return share
