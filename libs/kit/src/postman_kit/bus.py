@@ -211,7 +211,8 @@ class Bus:
             closed.set()
 
         async def on_disconnected() -> None:
-            _log.warning("nats disconnected", url=redact(self._url))
+            if self._task is not None:  # else it is our own stop
+                _log.warning("nats disconnected", url=redact(self._url))
 
         async def on_reconnected() -> None:
             _log.info("nats connected again", url=redact(self._url))

@@ -22,6 +22,7 @@ from postman_kit.embedded import launch
 HOST: Final = "127.0.0.1"
 POLL_S: Final = 0.02
 _LOG_TAIL_BYTES: Final = 2000
+_LOG_BYTES_MAX: Final = 4 * 1024 * 1024
 
 
 class EmbeddedError(Exception):
@@ -108,6 +109,7 @@ class Child:
         """Start it. It gets the stop signal when the thread that starts it ends, so this must be the main thread."""
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("start embedded servers from the main thread: they end with the thread that starts them")
+        self._turn_log()
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 launch_command(self._stop_signal, identity, command),
@@ -140,6 +142,12 @@ class Child:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout_s)
         self._process = None
+
+    def _turn_log(self) -> None:
+        """One old log is kept, so that logs stay bounded over any number of starts."""
+        with contextlib.suppress(OSError):
+            if self._log_path.stat().st_size > _LOG_BYTES_MAX:
+                self._log_path.rename(self._log_path.with_name(self._log_path.name + ".old"))
 
     def log_tail(self) -> str:
         """The end of its log."""
