@@ -101,6 +101,8 @@ bool vcl__conn_on_peer_state(struct vcl_conn *c, uint64_t peer_rcv_nxt, uint64_t
     if (r.nb_delivered > 0)
         c->pto_count = 0;
     advance_una(c, peer_rcv_nxt);
+    if (vcl__conn_is_live(c->state))
+        vcl__conn_kick(c); /* nothing in flight any more, perhaps: no timer would send the rest */
     return true;
 }
 
