@@ -9,7 +9,7 @@
 
 enum {
     STEPS_MAX = 20000000,              /* of one run; the largest honest runs need a tenth */
-    LIVE_US_BASE = 15000000,           /* I4: longest backoffs (moves 1 s, PTO 100 ms, penalty 5 s) a few times over */
+    LIVE_US_BASE = 10000000,           /* I4: a dead path noticed by a keepalive (5 s, S12), then moves 1 s apart (S9) */
     FAREWELL_US_SLACK = 15000000,      /* beyond the tombstones and idle sessions */
     UNIX_START_S = 1700000000,         /* the date of virtual time 0 */
     TOKEN_LIFETIME_S = 600,
@@ -96,6 +96,7 @@ static void build_connections(struct simulation *sim, struct rng *rng)
         client->nb_connections = (uint32_t)rng_between(rng, 1, sim->scenario.workload.connections_per_client_max);
         for (uint32_t j = 0; j < client->nb_connections; j++, nb++) {
             sim->connections[nb].number = nb;
+            sim->connections[nb].impatient = sim->scenario.short_hold;
             connection_plan_draw(&sim->connections[nb].plan, (uint8_t)i, &sim->scenario.workload, rng);
         }
     }

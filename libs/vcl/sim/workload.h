@@ -53,6 +53,8 @@ struct connection {
     bool asked, opening;   /* the client called open; and has no answer yet */
     bool accepted, aborted;/* aborted: by one end, as planned */
     bool abandoned;        /* the process of one end is gone: the other may never know */
+    bool impatient;        /* T_hold is so short that an engine may give up what its application has closed */
+    uint64_t aborted_at_us;
 };
 
 /* Limits of a plan, drawn once for a seed. */
