@@ -16,12 +16,11 @@ enum {
     STEPS_MAX = 300,
     ROUNDS_MAX = 2000, /* of the network that works again at the end */
 };
-static const uint64_t SETTLE_US = 20000000, SLEEP_US_MAX = 100000000;
+static const uint64_t SETTLE_US = 60000000, SLEEP_US_MAX = 100000000;
 
 /* --- engines and time ----------------------------------------------------------------------- */
-static void renew_token(struct world *w)
+static void make_token(struct world *w, uint8_t token[PMW_TOKEN_BYTES])
 {
-    uint8_t token[PMW_TOKEN_BYTES];
     struct pmw_token t = {.key_id = 1,
                           .lifetime_s = 120,
                           .max_conns = 64,
@@ -33,15 +32,32 @@ static void renew_token(struct world *w)
     pmw_token_mac(t.mac, K_SRV, token);
     pmw_token_encode(token, &t);
     pmw_token_key(w->forge.token_key, K_SRV, token);
-    if (w->session != NULL) {
-        vcl_session_set_token(w->session, token, w->forge.token_key);
-        return;
-    }
+}
+
+static void renew_token(struct world *w)
+{
+    uint8_t token[PMW_TOKEN_BYTES];
+    make_token(w, token);
+    vcl_session_set_token(w->session, token, w->forge.token_key);
+}
+
+/* The agent drops a session that nobody uses, and makes another; that may fail for want of memory. */
+static void replace_session(struct world *w)
+{
     struct vcl_peer peer = {.server_id = SERVER_ID, .nb_paths = 2};
-    memcpy(peer.token, token, sizeof(token));
+    struct vcl_session *fresh;
+    for (unsigned i = 0; i < w->streams.nb[CLIENT]; i++) {
+        if (w->streams.ends[CLIENT][i].conn != NULL)
+            return;
+    }
+    make_token(w, peer.token);
     memcpy(peer.token_key, w->forge.token_key, sizeof(peer.token_key));
     memcpy(peer.paths, w->paths, sizeof(w->paths));
-    REQUIRE(vcl_session_new(w->client.engine, w->now, &peer, &w->session) == VCL_OK);
+    if (vcl_session_new(w->client.engine, w->now, &peer, &fresh) != VCL_OK)
+        return;
+    if (w->session != NULL)
+        vcl_session_free(w->session);
+    w->session = fresh;
 }
 
 /* Events and datagrams until there are none. */
@@ -122,8 +138,10 @@ static void path_step(struct world *w, struct input *in)
     uint8_t what = take8(in);
     switch (what % 8) {
     case 0:
-    case 1:
         w->relay_dead = what & 8;
+        break;
+    case 1:
+        replace_session(w);
         break;
     case 2:
         vcl_session_hint(w->session, w->now, what & 8 ? HELPER_ID : 0, (enum vcl_hint)(1 + what / 16 % 3));
@@ -221,7 +239,8 @@ static void world_new(struct world *w)
     memcpy(config.trunk_secret, TRUNK_SECRET, sizeof(TRUNK_SECRET));
     endpoint_new(&w->server, &config, &SERVER_ADDR);
     relay_begin(w);
-    renew_token(w);
+    replace_session(w);
+    REQUIRE(w->session != NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -8,12 +8,16 @@
 #include "require.h"
 #include "world.h"
 
+/* What has been under way for longer is lost: otherwise round trips of a minute would be measured, and be true. */
+static const uint64_t LIFETIME_US = 1000000;
+
 void launch(struct world *w, const struct pmw_addr *from, const struct pmw_addr *to, const uint8_t *buf, size_t len)
 {
     REQUIRE(len > 0 && len <= PMW_TRUNK_BYTES_MAX);
     if (w->nb_flight == FLIGHT_MAX)
         return;
     struct flight *f = malloc(sizeof(*f) + len);
+    f->sent_at = w->now;
     f->from = *from;
     f->to = *to;
     f->len = len;
@@ -95,10 +99,16 @@ static struct flight *take_flight(struct world *w, unsigned index)
     return f;
 }
 
+static bool is_expired(const struct world *w, const struct flight *f)
+{
+    return w->now - f->sent_at > LIFETIME_US;
+}
+
 void deliver(struct world *w, unsigned index)
 {
     struct flight *f = take_flight(w, index);
-    arrive(w, &f->from, &f->to, f->bytes, f->len);
+    if (!is_expired(w, f))
+        arrive(w, &f->from, &f->to, f->bytes, f->len);
     free(f);
 }
 
@@ -110,13 +120,16 @@ void lose(struct world *w, unsigned index)
 void repeat(struct world *w, unsigned index)
 {
     const struct flight *f = w->flight[index];
-    arrive(w, &f->from, &f->to, f->bytes, f->len);
+    if (!is_expired(w, f))
+        arrive(w, &f->from, &f->to, f->bytes, f->len);
 }
 
 void forge_copy(struct world *w, struct input *in, unsigned index)
 {
     const struct flight *f = w->flight[index];
     uint8_t buf[PMW_TRUNK_BYTES_MAX];
+    if (is_expired(w, f))
+        return;
     memcpy(buf, f->bytes, f->len);
     forge_observe(&w->forge, buf, f->len);
     size_t len = take_mutation(in, buf, f->len, sizeof(buf));

@@ -27,6 +27,7 @@ static const uint8_t CID_KEY[16] = "a fuzzer's cid", K_SRV[PMW_KEY_BYTES] = "k_s
 
 struct flight {
     struct pmw_addr from, to;
+    uint64_t sent_at;
     size_t len;
     uint8_t bytes[];
 };
