@@ -24,6 +24,7 @@ CID_KEY = bytes(range(16))
 HELPER_IP = "198.18.0.10"
 
 _libc = ctypes.CDLL(None)
+_LSAN_OPTIONS = f"suppressions={Path(__file__).with_name('lsan.supp')}:print_suppressions=0"
 
 
 def _die_with_parent() -> None:
@@ -101,7 +102,12 @@ class Worker:
 
     def __enter__(self) -> Worker:
         self.process = subprocess.Popen(
-            self._argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_die_with_parent
+            self._argv,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "LSAN_OPTIONS": _LSAN_OPTIONS},  # for a sanitized build of the worker
+            preexec_fn=_die_with_parent,
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
