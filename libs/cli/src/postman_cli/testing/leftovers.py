@@ -19,7 +19,7 @@ from postman_cli.testing.model import Outcome
 RUN_VARIABLE = "POSTMAN_TEST_RUN"
 STEP_VARIABLE = "POSTMAN_TEST_STEP"
 SHARED_FOLDERS = ("/tmp", "/run", "/run/dpdk", "/run/netns", "/dev/shm", "/dev/hugepages")  # noqa: S108 (looked at, not used)
-OURS = re.compile(r"postman|vcl|pmw|dpdk|rte|rtemap|\.s\.PGSQL|postgres|pgdata|embedded_pg|nats")
+OURS = re.compile(r"postman|vcl|pmw|dpdk|rte|rtemap|\.s\.PGSQL|postgres|pgdata|embedded_pg|nats", re.IGNORECASE)
 OUR_INTERFACES = re.compile(r"pm|vcl|lab|dtap|helper|server|client")
 
 

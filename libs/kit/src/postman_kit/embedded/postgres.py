@@ -203,6 +203,7 @@ class EmbeddedPostgres:
             "fsync": "on" if self._durable else "off",
             "synchronous_commit": "on" if self._durable else "off",
             "full_page_writes": "on" if self._durable else "off",
+            "dynamic_shared_memory_type": "mmap",  # in its own directory: a killed server leaves none in /dev/shm
         }
         return [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
 
