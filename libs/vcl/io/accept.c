@@ -55,7 +55,7 @@ void vcl_driver_stop_listening(struct vcl_driver *d)
         return;
     uint64_t now = vcl_clock_us();
     vcl__accept_stop(d, now);
-    vcl__driver_settle(d, now, 0);
+    vcl__driver_settle(d, now);
     vcl__driver_leave(d);
 }
 
@@ -92,7 +92,7 @@ static int take_one(struct vcl_driver *d, struct vcl_sock **out)
         uint64_t now = vcl_clock_us();
         (void)vcl_conn_abort(c, now);
         vcl_conn_release(c, now);
-        vcl__driver_settle(d, now, 0);
+        vcl__driver_settle(d, now);
     }
     return rc;
 }

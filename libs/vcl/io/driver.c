@@ -18,9 +18,6 @@ enum {
     /* A Python server answers a request in 15 us: 200 us make a batch of a dozen answers, 50 us one of three. */
     HOLD_US_MAX = 200,
     HOLD_BYTES_MAX = 65536, /* more than this is worth a system call of its own */
-    /* Sends are only held during a burst: this many hold times after the last arrival. A connection that nobody reads
-     * must not slow the others down for ever. */
-    BURST_HOLDS = 10,
     /* With the kernel's send buffer full, an engine that wants to send at once must not make the thread spin. */
     BLOCKED_RETRY_US = 1000,
 };
@@ -176,7 +173,7 @@ void vcl_driver_close(struct vcl_driver *d, uint64_t linger_us)
             vcl__sock_release(d->socks, now, false);
         vcl__accept_stop(d, now);
         vcl__wait_wake(&d->notices.wait, &d->wakes, INT_MAX);
-        vcl__driver_settle(d, now, 0);
+        vcl__driver_settle(d, now);
         vcl__driver_kick(d);
     }
     vcl__driver_leave(d);
@@ -269,12 +266,6 @@ static void flush(struct vcl_driver *d, uint64_t now)
     }
 }
 
-static bool may_hold(const struct vcl_driver *d, uint64_t now, uint32_t bytes)
-{
-    return bytes > 0 && d->hold_us_max > 0 && d->nb_unread > 0 && now - d->burst_us < BURST_HOLDS * d->hold_us_max &&
-           d->held_bytes + bytes < HOLD_BYTES_MAX;
-}
-
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
@@ -296,11 +287,27 @@ static void arm(struct vcl_driver *d, uint64_t now)
         d->armed_us = next;
 }
 
-void vcl__driver_settle(struct vcl_driver *d, uint64_t now, uint32_t hold_bytes)
+void vcl__driver_settle(struct vcl_driver *d, uint64_t now)
 {
     tell_events(d);
-    if (may_hold(d, now, hold_bytes)) {
-        d->held_bytes += hold_bytes;
+    flush(d, now);
+    arm(d, now);
+}
+
+/* The application ends a hold itself, at its first call after three quarters of the time; the timer is for an application
+ * that makes no call. */
+static bool may_hold(struct vcl_driver *d, uint64_t now, uint32_t bytes)
+{
+    bool begun = d->hold_until_us != VCL_NEVER;
+    return d->hold_us_max > 0 && d->held_bytes + bytes < HOLD_BYTES_MAX && vcl__socks_unread(d, now) &&
+           (!begun || now + d->hold_us_max / 4 < d->hold_until_us);
+}
+
+void vcl__driver_settle_burst(struct vcl_driver *d, uint64_t now, uint32_t bytes)
+{
+    tell_events(d);
+    if (may_hold(d, now, bytes)) {
+        d->held_bytes += bytes;
         d->stats.flushes_held++;
         if (d->hold_until_us == VCL_NEVER)
             d->hold_until_us = now + d->hold_us_max;
@@ -310,10 +317,18 @@ void vcl__driver_settle(struct vcl_driver *d, uint64_t now, uint32_t hold_bytes)
     arm(d, now);
 }
 
+void vcl__driver_settle_thread(struct vcl_driver *d, uint64_t now)
+{
+    tell_events(d);
+    if (d->hold_until_us == VCL_NEVER || now >= d->hold_until_us)
+        flush(d, now);
+    arm(d, now);
+}
+
 void vcl__driver_flush_held(struct vcl_driver *d)
 {
     if (d->engine != NULL && d->hold_until_us != VCL_NEVER)
-        vcl__driver_settle(d, vcl_clock_us(), 0);
+        vcl__driver_settle(d, vcl_clock_us());
 }
 
 void vcl_driver_stats(struct vcl_driver *d, struct vcl_stats *engine, struct vcl_io_stats *io)

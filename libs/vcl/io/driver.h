@@ -35,8 +35,8 @@ struct vcl_driver {
     uint64_t armed_us;      /* when timer_fd fires, VCL_NEVER = it does not */
     uint64_t hold_until_us; /* small sends wait for a flush until then, VCL_NEVER = none does */
     uint32_t held_bytes;
-    uint64_t burst_us;      /* when the thread last made a connection readable */
-    uint32_t nb_unread;     /* connections that were announced as readable and not yet read out */
+    /* Connections that were announced as readable and not yet read out, the longest announced first (sock.c). */
+    struct vcl_sock *unread_first, *unread_last;
     uint64_t close_deadline_us;
     /* Who receives: the thread, or one application thread that would only wait for it (lead.c). */
     bool thread_receives;      /* the thread's epoll looks at the UDP socket */
@@ -70,7 +70,9 @@ struct vcl_sock {
     struct vcl_mirror mirror;
     bool opened;   /* the connection is established */
     bool terminal; /* the engine said CLOSED */
-    bool unread;   /* counted in driver->nb_unread */
+    bool unread;   /* in the driver's list of unread connections, since unread_us */
+    uint64_t unread_us;
+    struct vcl_sock *unread_next, *unread_prev;
     bool read_shut, write_shut;
     int error; /* errno the application has not seen yet */
 };
@@ -78,8 +80,12 @@ struct vcl_sock {
 /* --- driver.c: the lock and what every operation ends with --------------------------------------- */
 /* Locks. -EBADF (not locked): closed, or the parent's after a fork. */
 int vcl__driver_enter(struct vcl_driver *d);
-/* Tells events, sends what is to be sent (or holds it, see hold_us_max), sets the timer. `hold`: this was a small send. */
-void vcl__driver_settle(struct vcl_driver *d, uint64_t now, uint32_t hold_bytes);
+/* Tells events, sends what is to be sent, sets the timer. */
+void vcl__driver_settle(struct vcl_driver *d, uint64_t now);
+/* The same for an application's small send, which may wait for those that follow (hold_us_max). */
+void vcl__driver_settle_burst(struct vcl_driver *d, uint64_t now, uint32_t bytes);
+/* The same for the thread, which lets such a hold last. */
+void vcl__driver_settle_thread(struct vcl_driver *d, uint64_t now);
 /* What a thread does before it sleeps in a call of ours: its held sends leave. */
 void vcl__driver_flush_held(struct vcl_driver *d);
 void vcl__driver_leave(struct vcl_driver *d); /* unlocks, wakes */
@@ -105,6 +111,7 @@ void vcl__takeover(struct vcl_driver *d);
 /* --- sock.c, accept.c: what the engine's events mean to handles -------------------------------------- */
 void vcl__sock_on_event(struct vcl_driver *d, const struct vcl_event *ev);
 void vcl__sock_refresh(struct vcl_sock *s); /* readiness after an operation or event */
+bool vcl__socks_unread(struct vcl_driver *d, uint64_t now); /* the application is in the middle of a burst */
 void vcl__sock_release(struct vcl_sock *s, uint64_t now, bool abort);
 int vcl__sock_new(struct vcl_driver *d, struct vcl_conn *conn, struct vcl_sock **out);
 void vcl__accept_on_event(struct vcl_driver *d);

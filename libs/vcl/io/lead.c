@@ -115,7 +115,7 @@ static int lead(struct vcl_driver *d, struct vcl_wait *w, uint64_t deadline_us)
         if (d->turn_wait.nb_sleepers > 0)
             vcl__wait_wake(&d->turn_wait, &d->wakes, INT_MAX);
     }
-    vcl__driver_settle(d, now, 0);
+    vcl__driver_settle(d, now);
     return rc > 0 ? 0 : rc == 0 ? -ETIME : rc;
 }
 

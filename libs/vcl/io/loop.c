@@ -64,7 +64,7 @@ static void unblock(struct vcl_driver *d)
 static void finish(struct vcl_driver *d, uint64_t now)
 {
     vcl_engine_shutdown(d->engine, now);
-    vcl__driver_settle(d, now, 0);
+    vcl__driver_settle(d, now);
     vcl_engine_stats(d->engine, &d->final_stats);
     vcl_engine_free(d->engine);
     d->engine = NULL;
@@ -87,7 +87,7 @@ static bool turn(struct vcl_driver *d, int received, bool drained)
         vcl__takeover(d);
     if (drained)
         run_timers(d, now);
-    vcl__driver_settle(d, now, 0);
+    vcl__driver_settle_thread(d, now);
     if (d->turn_wait.nb_sleepers > 0)
         vcl__wait_wake(&d->turn_wait, &d->wakes, INT_MAX);
     if (d->state == VCL_DRIVER_CLOSING && d->leading == NULL &&

@@ -17,7 +17,7 @@ static int enter_open(struct vcl_driver *d)
 
 static int leave_settled(struct vcl_driver *d, uint64_t now, int engine_error)
 {
-    vcl__driver_settle(d, now, 0);
+    vcl__driver_settle(d, now);
     vcl__driver_leave(d);
     return -vcl__errno(engine_error);
 }
@@ -42,7 +42,7 @@ int vcl_session_detach(struct vcl_driver *d, struct vcl_session *s)
         vcl__driver_leave(d);
         return -EBUSY;
     }
-    vcl__driver_settle(d, vcl_clock_us(), 0); /* no event may mention it afterwards */
+    vcl__driver_settle(d, vcl_clock_us()); /* no event may mention it afterwards */
     vcl_session_free(s);
     vcl__driver_leave(d);
     return 0;

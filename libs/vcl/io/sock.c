@@ -9,12 +9,37 @@
 #include <sys/socket.h>
 
 /* --- readiness ------------------------------------------------------------------------------------ */
-static void set_unread(struct vcl_sock *s, bool unread)
+/* A connection that nobody has read for this long says nothing about a burst: it must not slow the others down. */
+static const uint64_t UNREAD_US_MAX = 100000;
+
+static void add_unread(struct vcl_sock *s, uint64_t now)
 {
-    if (s->unread == unread)
+    struct vcl_driver *d = s->driver;
+    if (s->unread)
         return;
-    s->unread = unread;
-    s->driver->nb_unread += unread ? 1 : -1;
+    s->unread = true;
+    s->unread_us = now;
+    s->unread_next = NULL;
+    s->unread_prev = d->unread_last;
+    *(d->unread_last != NULL ? &d->unread_last->unread_next : &d->unread_first) = s;
+    d->unread_last = s;
+}
+
+static void drop_unread(struct vcl_sock *s)
+{
+    struct vcl_driver *d = s->driver;
+    if (!s->unread)
+        return;
+    s->unread = false;
+    *(s->unread_prev != NULL ? &s->unread_prev->unread_next : &d->unread_first) = s->unread_next;
+    *(s->unread_next != NULL ? &s->unread_next->unread_prev : &d->unread_last) = s->unread_prev;
+}
+
+bool vcl__socks_unread(struct vcl_driver *d, uint64_t now)
+{
+    while (d->unread_first != NULL && now - d->unread_first->unread_us > UNREAD_US_MAX)
+        drop_unread(d->unread_first);
+    return d->unread_first != NULL;
 }
 
 /* Whether a send would be taken. When not, WRITABLE will follow: the engine promises it after a short write only, and a
@@ -50,7 +75,7 @@ void vcl__sock_refresh(struct vcl_sock *s)
     if (s->conn == NULL)
         return;
     if (s->unread && vcl_conn_readable(s->conn) == 0)
-        set_unread(s, false);
+        drop_unread(s);
     if (s->mirror.app >= 0)
         show(s);
 }
@@ -63,8 +88,7 @@ static void on_conn_event(struct vcl_driver *d, struct vcl_sock *s, const struct
         vcl__wait_wake(&s->tx, &d->wakes, INT_MAX);
         break;
     case VCL_EV_CONN_READABLE:
-        set_unread(s, true);
-        d->burst_us = ev->at_us;
+        add_unread(s, ev->at_us);
         vcl__wait_wake(&s->rx, &d->wakes, INT_MAX);
         break;
     case VCL_EV_CONN_WRITABLE:
@@ -115,7 +139,8 @@ int vcl__sock_new(struct vcl_driver *d, struct vcl_conn *conn, struct vcl_sock *
     s->opened = d->server;
     s->error = vcl__errno(vcl_conn_error(conn)); /* what happened before it was accepted */
     s->terminal = s->error != 0;
-    set_unread(s, vcl_conn_readable(conn) > 0);
+    if (vcl_conn_readable(conn) > 0)
+        add_unread(s, vcl_clock_us());
     s->next = d->socks;
     if (d->socks != NULL)
         d->socks->prev = s;
@@ -143,7 +168,7 @@ int vcl_sock_connect(struct vcl_driver *d, struct vcl_session *session, struct v
             vcl_conn_release(conn, now);
     }
     if (d->engine != NULL)
-        vcl__driver_settle(d, now, 0);
+        vcl__driver_settle(d, now);
     vcl__driver_leave(d);
     return rc;
 }
@@ -171,7 +196,7 @@ int vcl_sock_connected(struct vcl_sock *s, uint64_t deadline_us)
 void vcl__sock_release(struct vcl_sock *s, uint64_t now, bool abort)
 {
     struct vcl_driver *d = s->driver;
-    set_unread(s, false);
+    drop_unread(s);
     vcl_conn_set_user(s->conn, NULL);
     if (abort)
         (void)vcl_conn_abort(s->conn, now);
@@ -200,7 +225,7 @@ int vcl_sock_linger(struct vcl_sock *s, uint64_t deadline_us)
         uint64_t now = vcl_clock_us();
         s->write_shut = true;
         (void)vcl_conn_shutdown_write(s->conn, now);
-        vcl__driver_settle(d, now, 0);
+        vcl__driver_settle(d, now);
     }
     while (s->conn != NULL && !s->terminal && vcl_conn_unacked(s->conn) > 0 && slept == 0)
         slept = deadline_us == 0 ? -EAGAIN : vcl__sleep_aside(d, &d->turn_wait, deadline_us);
@@ -219,7 +244,7 @@ void vcl_sock_close(struct vcl_sock *s, bool abort)
     if (s->conn != NULL) {
         uint64_t now = vcl_clock_us();
         vcl__sock_release(s, now, abort);
-        vcl__driver_settle(d, now, 0);
+        vcl__driver_settle(d, now);
     }
     struct vcl_mirror mirror = s->mirror;
     vcl__mirrors_add(d, mirror.app >= 0 ? -1 : 0);

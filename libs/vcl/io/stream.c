@@ -49,7 +49,7 @@ static int64_t read_wait(struct vcl_sock *s, uint8_t *buf, size_t len, unsigned 
             return got > 0 ? (int64_t)got : slept < 0 ? slept : n;
         } else {
             vcl__sock_refresh(s);
-            vcl__driver_settle(d, vcl_clock_us(), 0); /* the window that reading has opened */
+            vcl__driver_settle(d, vcl_clock_us()); /* the window that reading has opened */
             slept = vcl__sleep(d, &s->rx, deadline_us);
         }
     }
@@ -65,7 +65,7 @@ int64_t vcl_sock_recv(struct vcl_sock *s, void *buf, size_t len, unsigned flags,
     if (s->conn != NULL) {
         vcl__sock_refresh(s);
         if (n > 0 && !(flags & VCL_SOCK_PEEK))
-            vcl__driver_settle(d, vcl_clock_us(), 1); /* a window update may wait for the answer that follows */
+            vcl__driver_settle_burst(d, vcl_clock_us(), 0); /* a window update may wait for the answer */
     }
     vcl__driver_leave(d);
     return n;
@@ -125,7 +125,7 @@ static int64_t write_wait(struct vcl_sock *s, struct cursor *at, unsigned flags,
         if (slept < 0 || deadline_us == 0)
             return sent > 0 ? sent : slept < 0 ? slept : -EAGAIN;
         vcl__sock_refresh(s);
-        vcl__driver_settle(d, now, 0);
+        vcl__driver_settle(d, now);
         slept = vcl__sleep(d, &s->tx, deadline_us);
     }
 }
@@ -141,7 +141,7 @@ int64_t vcl_sock_send(struct vcl_sock *s, const struct iovec *iov, int nb_iov, u
     if (s->conn != NULL) {
         vcl__sock_refresh(s);
         if (n > 0)
-            vcl__driver_settle(d, vcl_clock_us(), n < UINT32_MAX ? (uint32_t)n : UINT32_MAX);
+            vcl__driver_settle_burst(d, vcl_clock_us(), n < UINT16_MAX ? (uint32_t)n : UINT16_MAX);
     }
     vcl__driver_leave(d);
     return n;
@@ -170,7 +170,7 @@ int vcl_sock_shutdown(struct vcl_sock *s, int how)
         vcl__wait_wake(&s->rx, &d->wakes, INT_MAX);
         vcl__wait_wake(&s->tx, &d->wakes, INT_MAX);
         vcl__sock_refresh(s);
-        vcl__driver_settle(d, now, 0);
+        vcl__driver_settle(d, now);
     }
     vcl__driver_leave(d);
     return rc;
