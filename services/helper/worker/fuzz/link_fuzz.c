@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Any bytes as Ethernet frames, as input.c takes them: parse, ARP, ping, neighbours; with time passing and packets that
+ * wait for ARP. By the script, checksums are put right, so that what lies behind them is reached. Held: a payload lies
+ * inside its frame, replies are legal frames, and every packet that waits is either sent or given up, once.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "arp.h"
+#include "build.h"
+#include "checksum.h"
+#include "fuzz_input.h"
+#include "icmp.h"
+#include "neighbours.h"
+#include "require.h"
+
+enum { FRAME_BYTES_MAX = 1600, NEIGHBOURS_MAX = 16, STEPS_MAX = 300 };
+
+static const struct station SELF = {
+    .mac = {2, 0, 0, 0, 0, 1},
+    .ip = 198u << 24 | 18u << 16 | 3,
+    .netmask = 0xffffff00,
+    .gateway = 198u << 24 | 18u << 16 | 254,
+    .client_port = 4701,
+    .trunk_port = 4702,
+};
+
+struct link {
+    struct neighbours neighbours;
+    struct neighbour cells[NEIGHBOURS_MAX];
+    uint64_t now;
+    long waiting; /* packets that the table holds */
+};
+
+static void ask(void *ctx, uint32_t ip)
+{
+    uint8_t *frame = malloc(ETHER_FRAME_BYTES_MIN);
+    REQUIRE(arp_write_request(frame, &SELF, ip) == ETHER_FRAME_BYTES_MIN);
+    free(frame);
+}
+
+static void forward(void *ctx, void *packet, const uint8_t mac[MAC_BYTES])
+{
+    ((struct link *)ctx)->waiting--;
+    REQUIRE(mac_is_unicast(mac));
+    build_ether(packet, &SELF, mac);
+    free(packet);
+}
+
+static void give_up(void *ctx, void *packet)
+{
+    ((struct link *)ctx)->waiting--;
+    free(packet);
+}
+
+/* A datagram of ours that must reach ip: it waits, leaves, or is refused. */
+static void send_to(struct link *l, uint32_t ip, size_t payload_len)
+{
+    uint8_t *packet = malloc(UDP_FRAME_BYTES + payload_len);
+    const struct build_udp to = {.dst_ip = ip, .src_port = SELF.client_port, .dst_port = 4000};
+    memset(packet, 0, UDP_FRAME_BYTES + payload_len);
+    build_udp_headers(packet + UDP_FRAME_BYTES, payload_len, &SELF, &to);
+    REQUIRE(checksum_holds(checksum_add(0, packet + IPV4, IPV4_BYTES)));
+    l->waiting++;
+    if (!neighbours_send(&l->neighbours, l->now, station_next_hop(&SELF, ip), packet))
+        give_up(l, packet);
+}
+
+/* --- frames in ------------------------------------------------------------------------------ */
+static void put_right(uint8_t *frame, size_t len, uint8_t what)
+{
+    memcpy(frame + ETHER_DST, SELF.mac, MAC_BYTES);
+    write16(frame + ETHER_TYPE, what & 1 ? ETHER_TYPE_ARP : ETHER_TYPE_IPV4);
+    if (what & 1 || len < ETHER_BYTES + IPV4_BYTES)
+        return;
+    size_t header = (size_t)(frame[IPV4] & 0xf) * 4;
+    write32(frame + IPV4_DST, SELF.ip);
+    frame[IPV4_PROTOCOL] = what & 2 ? PROTOCOL_ICMP : PROTOCOL_UDP;
+    if (header < IPV4_BYTES || header > len - ETHER_BYTES)
+        return;
+    memset(frame + IPV4_CHECKSUM, 0, 2);
+    checksum_store(frame + IPV4_CHECKSUM, checksum_add(0, frame + IPV4, header));
+    size_t total = read16(frame + IPV4_LENGTH);
+    if (!(what & 2) || total < header + ICMP_BYTES || total > len - ETHER_BYTES)
+        return;
+    uint8_t *icmp = frame + IPV4 + header;
+    memset(icmp + 2, 0, 2);
+    checksum_store(icmp + 2, checksum_add(0, icmp, total - header));
+}
+
+static void take_arp(struct link *l, const uint8_t *frame, size_t len)
+{
+    struct arp arp;
+    uint8_t reply[FRAME_BYTES_MAX];
+    if (arp_parse(&SELF, frame, len, &arp) != DROP_NONE)
+        return;
+    REQUIRE(arp.sender_mac > frame && arp.sender_mac + MAC_BYTES <= frame + len &&
+            station_on_link(&SELF, arp.sender_ip));
+    neighbours_learn(&l->neighbours, l->now, arp.sender_ip, arp.sender_mac,
+                     arp.is_announcement ? NEIGHBOUR_BY_ANNOUNCEMENT : NEIGHBOUR_BY_ARP);
+    if (!arp.is_request)
+        return;
+    memcpy(reply, frame, len); /* in place, as the worker answers */
+    REQUIRE(arp_parse(&SELF, reply, len, &arp) == DROP_NONE);
+    arp_write_reply(reply, &SELF, arp.sender_ip, arp.sender_mac);
+    REQUIRE(memcmp(reply + ARP_TARGET_IP, frame + ARP_SENDER_IP, 4) == 0);
+    REQUIRE(memcmp(reply + ETHER_DST, frame + ARP_SENDER_MAC, MAC_BYTES) == 0);
+}
+
+static void take_echo(uint8_t *frame, size_t len, const struct parsed *in)
+{
+    size_t header = (size_t)(in->payload - (frame + IPV4)), reply_len = icmp_answer_echo(frame, in);
+    REQUIRE(reply_len <= len);
+    REQUIRE(checksum_holds(checksum_add(0, frame + IPV4, header)));
+    REQUIRE(checksum_holds(checksum_add(0, in->payload, in->payload_len)));
+}
+
+static void frame_step(struct link *l, struct input *in, bool valid)
+{
+    uint8_t bytes[FRAME_BYTES_MAX], what = take8(in);
+    struct parsed p;
+    size_t len = take_bytes(in, bytes, sizeof(bytes));
+    uint8_t *frame = malloc(len > 0 ? len : 1);
+    if (len > 0)
+        memcpy(frame, bytes, len);
+    if (valid && len >= ETHER_BYTES)
+        put_right(frame, len, what);
+    enum parse_kind kind = parse_frame(&SELF, frame, len, &p);
+    if (kind == PARSE_DROP)
+        REQUIRE(p.reason > DROP_NONE && p.reason < WORKER_DROP_COUNT);
+    if (kind == PARSE_CLIENT || kind == PARSE_TRUNK || kind == PARSE_ECHO)
+        REQUIRE(p.payload > frame && p.payload + p.payload_len <= frame + len);
+    if ((kind == PARSE_CLIENT || kind == PARSE_TRUNK) && station_on_link(&SELF, p.src_ip))
+        neighbours_learn(&l->neighbours, l->now, p.src_ip, frame + ETHER_SRC, NEIGHBOUR_BY_DATAGRAM);
+    if (kind == PARSE_ARP)
+        take_arp(l, frame, len);
+    if (kind == PARSE_ECHO)
+        take_echo(frame, len, &p);
+    free(frame);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct link l = {.now = 1000000};
+    struct input in = {data, data + size};
+    const struct neighbours_ports ports = {.ctx = &l, .ask = ask, .send = forward, .give_up = give_up};
+    neighbours_init(&l.neighbours, l.cells, NEIGHBOURS_MAX, &ports);
+    for (int step = 0; in.at < in.end && step < STEPS_MAX; step++) {
+        uint8_t what = take8(&in);
+        if (what < 0x20) {
+            frame_step(&l, &in, false);
+        } else if (what < 0x90) {
+            frame_step(&l, &in, true);
+        } else if (what < 0xc0) {
+            send_to(&l, (SELF.ip & SELF.netmask) | (1 + take8(&in) % 32u), take8(&in));
+        } else if (what < 0xd0) {
+            neighbours_expect(&l.neighbours, l.now, (SELF.ip & SELF.netmask) | (1 + take8(&in) % 32u));
+        } else {
+            l.now += (uint64_t)take16(&in) * (what < 0xe8 ? 10 : 20000);
+            neighbours_tick(&l.neighbours, l.now);
+        }
+        REQUIRE(l.waiting >= 0 && l.waiting <= NEIGHBOURS_MAX * NEIGHBOUR_PENDING_MAX);
+        REQUIRE(l.neighbours.nb_asking + l.neighbours.nb_known <= NEIGHBOURS_MAX);
+    }
+    neighbours_clear(&l.neighbours);
+    REQUIRE(l.waiting == 0);
+    return 0;
+}
