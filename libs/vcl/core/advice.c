@@ -10,7 +10,7 @@ static void planned_move(struct vcl_session *s)
     struct dial *d = s->dial;
     if (d->state != VCL_PATH_ACTIVE || !d->known || s->nb_open == 0 || s->e->now < d->spacing.next_at)
         return;
-    const struct vcl_path *next = vcl__candidates_next(&d->candidates, s->e->now, &d->active);
+    const struct vcl_path *next = vcl__candidates_next(&d->candidates, s->e->now, s->e->now, &d->active);
     if (next == NULL || vcl__path_equal(next, &d->active))
         return;
     d->silent_since = s->e->now;

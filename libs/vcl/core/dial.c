@@ -57,7 +57,7 @@ static void count_attempt(struct vcl_session *s)
 static void choose(struct vcl_session *s)
 {
     struct dial *d = s->dial;
-    const struct vcl_path *next = vcl__candidates_next(&d->candidates, s->e->now, &d->active);
+    const struct vcl_path *next = vcl__candidates_next(&d->candidates, s->e->now, d->left_at, &d->active);
     if (next != NULL)
         d->active = *next;
     vcl__candidates_tried(&d->candidates, s->e->now, &d->active);
@@ -100,6 +100,7 @@ void vcl__dial_leave(struct vcl_session *s)
     d->left_at = s->e->now;
     d->nb_attempts = 0;
     d->all_tried = false;
+    vcl__candidates_tried(&d->candidates, s->e->now, &d->active);
     choose(s);
     resume(s);
 }
@@ -145,7 +146,7 @@ void vcl__dial_on_open_silence(struct vcl_session *s, uint64_t silent_since)
     if (s->last_rx > silent_since || s->e->now < d->spacing.next_at || s->e->lag_us > 0)
         return;
     vcl__candidates_fail(&d->candidates, s->e->now, &d->active, s->e->cfg.path_penalty_us);
-    const struct vcl_path *next = vcl__candidates_next(&d->candidates, s->e->now, &d->active);
+    const struct vcl_path *next = vcl__candidates_next(&d->candidates, s->e->now, d->left_at, &d->active);
     if (next == NULL || vcl__path_equal(next, &d->active)) {
         count_attempt(s); /* there is only this one: it is tried on */
         return;
@@ -176,8 +177,7 @@ void vcl__dial_on_open_answer(struct vcl_session *s, uint32_t server_epoch)
         return;
     /* The first OPEN had arrived after all: the server still sends by the path on which it came. Move it here. */
     d->from_helper_id = d->active.helper_id;
-    d->left_at = s->e->now;
-    d->silent_since = s->e->now;
+    d->left_at = d->silent_since = s->e->now;
     resume(s);
 }
 

@@ -42,6 +42,7 @@ static void start_over(struct vcl_session *s)
     d->state = VCL_PATH_DOWN;
     d->nb_attempts = 0;
     d->all_tried = false;
+    d->left_at = s->e->now;
     memset(&d->probe, 0, sizeof(d->probe));
 }
 

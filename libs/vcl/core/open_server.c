@@ -96,7 +96,6 @@ static struct vcl_session *session_create(struct vcl_engine *e, const struct rou
     s->client_id = t->client_id;
     s->epoch = o->epoch;
     s->route = *from;
-    vcl__session_arm(s, e->now + e->cfg.idle_us);
     return s;
 }
 
@@ -160,7 +159,9 @@ int vcl__on_open(struct vcl_engine *e, const struct route *from, const uint8_t *
         if (s == NULL)
             s = session_create(e, from, &o, &t, keys);
         c = s == NULL ? NULL : conn_create(s, &o);
-        if (c == NULL) /* a session that was just made for it goes with its idle timer */
+        if (s != NULL)
+            vcl__session_arm(s, s->last_rx + vcl__session_silence_max(s));
+        if (c == NULL) /* a session that was just made for it goes with its timer */
             return refuse(e, from, &o, keys, PMW_REFUSED_FULL);
         e->stats.accepts++;
         vcl__conn_event(c, VCL_EV_CONN_ACCEPTED);

@@ -29,20 +29,28 @@ static struct candidate *find(struct candidates *c, const struct vcl_path *path)
     return NULL;
 }
 
-const struct vcl_path *vcl__candidates_next(const struct candidates *c, uint64_t now, const struct vcl_path *current)
+/* Rank of a candidate, lowest first: not yet tried in this search and free, not yet tried, tried. */
+static int rank(const struct candidate *p, uint64_t now, uint64_t search_since)
 {
-    const struct candidate *penalised = NULL;
+    if (p->tried_at >= search_since)
+        return 2;
+    return p->penalty_until > now ? 1 : 0;
+}
+
+const struct vcl_path *vcl__candidates_next(const struct candidates *c, uint64_t now, uint64_t search_since,
+                                            const struct vcl_path *current)
+{
+    const struct candidate *best = NULL;
     for (uint8_t i = 0; i < c->count; i++) {
         const struct candidate *p = &c->list[i];
         if (vcl__path_equal(&p->path, current))
             continue;
-        if (p->penalty_until <= now)
-            return &p->path;
-        if (penalised == NULL || p->tried_at < penalised->tried_at)
-            penalised = p;
+        int better = best == NULL ? 1 : rank(best, now, search_since) - rank(p, now, search_since);
+        if (better > 0 || (better == 0 && rank(p, now, search_since) > 0 && p->tried_at < best->tried_at))
+            best = p;
     }
-    if (penalised != NULL)
-        return &penalised->path;
+    if (best != NULL)
+        return &best->path;
     return c->count > 0 ? &c->list[0].path : NULL;
 }
 

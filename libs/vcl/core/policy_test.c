@@ -67,33 +67,58 @@ static struct vcl_path path_of(uint16_t helper_id)
                              .helper_id = helper_id};
 }
 
-static void candidates_take_turns(void **state)
+static uint16_t next_of(const struct candidates *c, uint64_t now, uint64_t since, const struct vcl_path *current)
+{
+    return vcl__candidates_next(c, now, since, current)->helper_id;
+}
+
+static void candidates_are_chosen_by_order_and_penalty(void **state)
 {
     struct vcl_path p[] = {path_of(1), path_of(2), path_of(0)};
     struct candidates c = {.count = 0};
-    assert_null(vcl__candidates_next(&c, 0, &p[0]));
+    assert_null(vcl__candidates_next(&c, 0, 0, &p[0]));
     vcl__candidates_set(&c, p, 3);
-    assert_int_equal(vcl__candidates_next(&c, 100, &p[0])->helper_id, 2);
-    assert_int_equal(vcl__candidates_next(&c, 100, &p[1])->helper_id, 1);
+    assert_int_equal(next_of(&c, 100, 100, &p[0]), 2);
+    assert_int_equal(next_of(&c, 100, 100, &p[1]), 1);
     vcl__candidates_fail(&c, 100, &p[0], 50);
-    assert_int_equal(vcl__candidates_next(&c, 149, &p[1])->helper_id, 0); /* under penalty last */
-    assert_int_equal(vcl__candidates_next(&c, 150, &p[1])->helper_id, 1);
+    assert_int_equal(next_of(&c, 149, 149, &p[1]), 0); /* under penalty last */
+    assert_int_equal(next_of(&c, 150, 150, &p[1]), 1);
     vcl__candidates_fail(&c, 160, &p[0], 50); /* the second time: doubled */
-    assert_int_equal(vcl__candidates_next(&c, 259, &p[1])->helper_id, 0);
-    assert_int_equal(vcl__candidates_next(&c, 260, &p[1])->helper_id, 1);
+    assert_int_equal(next_of(&c, 259, 259, &p[1]), 0);
+    assert_int_equal(next_of(&c, 260, 260, &p[1]), 1);
+    vcl__candidates_fail(&c, 300, &p[0], 50);
     vcl__candidates_clear(&c, 1);
-    assert_int_equal(vcl__candidates_next(&c, 161, &p[1])->helper_id, 1);
-    for (int i = 0; i < 3; i++)
-        vcl__candidates_fail(&c, 300, &p[i], 1000);
-    vcl__candidates_tried(&c, 301, &p[1]);
-    vcl__candidates_tried(&c, 302, &p[0]);
-    assert_int_equal(vcl__candidates_next(&c, 303, &p[0])->helper_id, 0); /* all failed: longest ago first */
-    vcl__candidates_tried(&c, 303, &p[2]);
-    assert_int_equal(vcl__candidates_next(&c, 304, &p[2])->helper_id, 2);
+    assert_int_equal(next_of(&c, 301, 301, &p[1]), 1);
+    vcl__candidates_fail(&c, 400, &p[1], 50);
     vcl__candidates_set(&c, &p[1], 1); /* stays, with its penalty */
     assert_int_equal(c.count, 1);
-    assert_int_equal(c.list[0].penalty_until, 1300);
-    assert_int_equal(vcl__candidates_next(&c, 305, &p[1])->helper_id, 2); /* there is no other */
+    assert_int_equal(c.list[0].penalty_until, 450);
+    assert_int_equal(next_of(&c, 401, 401, &p[1]), 2); /* there is no other */
+}
+
+/* However short or long the penalties: no candidate has a second turn before each had its first. */
+static void a_search_tries_every_candidate(void **state)
+{
+    struct vcl_path p[] = {path_of(1), path_of(2), path_of(3), path_of(4), path_of(0)};
+    uint64_t penalties[] = {1, 1000, 3000, 5000000};
+    for (int k = 0; k < 4; k++) {
+        struct candidates c = {.count = 0};
+        struct vcl_path active = p[0];
+        uint64_t now = 1000000, since = now;
+        unsigned seen = 0;
+        vcl__candidates_set(&c, p, 5);
+        vcl__candidates_tried(&c, now, &active);
+        for (int turn = 1; turn <= 20; turn++, now += 1000) {
+            vcl__candidates_fail(&c, now, &active, penalties[k]);
+            active = *vcl__candidates_next(&c, now, since, &active);
+            vcl__candidates_tried(&c, now, &active);
+            seen |= 1u << active.helper_id;
+            if (turn % 5 == 0) {
+                assert_int_equal(seen, 31);
+                seen = 0;
+            }
+        }
+    }
 }
 
 static void penalty_has_a_ceiling(void **state)
@@ -200,7 +225,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pto_is_the_formula_of_c4),
         cmocka_unit_test(window_halves_once_per_round),
-        cmocka_unit_test(candidates_take_turns),
+        cmocka_unit_test(candidates_are_chosen_by_order_and_penalty),
+        cmocka_unit_test(a_search_tries_every_candidate),
         cmocka_unit_test(penalty_has_a_ceiling),
         cmocka_unit_test(moves_are_spaced),
         cmocka_unit_test(replay_window_refuses_what_it_saw),

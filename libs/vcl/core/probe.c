@@ -8,7 +8,6 @@
 enum {
     PROBE_SILENCE_US_FIRST = 20000, /* S12 */
     PROBE_SILENCE_US_MAX = 1000000, /* S12 */
-    KEEPALIVE_US = 5000000,         /* S12 */
     PROBE_SLOW_MAX = 2,             /* S12: answers at the longest silence before only keepalives are sent */
     PROBES_SILENT = 2,              /* S8 */
 };

@@ -108,21 +108,25 @@ void vcl__session_end(struct vcl_session *s, int error)
         vcl__conn_input(container_of(n, struct vcl_conn, in_session), CONN_IN_FAILED, error);
 }
 
-/* Server: a client that has connections sends keepalives (S12), so a session that is silent for idle_us has lost its
- * client; one without connections is simply not needed any more. Handles the application holds keep it in memory. */
-static uint64_t idle_check(struct vcl_session *s)
+/* S14. A client that has connections and a path sends keepalives; without a path it gives up after hold_us itself. */
+uint64_t vcl__session_silence_max(const struct vcl_session *s)
 {
-    uint64_t idle_at = s->last_rx + s->e->cfg.idle_us;
-    if (idle_at > s->e->now)
-        return idle_at;
+    return s->nb_open > 0 ? s->e->cfg.hold_us + 2 * (uint64_t)KEEPALIVE_US : s->e->cfg.idle_us;
+}
+
+/* Server. Handles that the application holds keep a session in memory. */
+static uint64_t silence_check(struct vcl_session *s)
+{
+    struct vcl_engine *e = s->e;
+    if (!vcl__due(e, s->last_rx + vcl__session_silence_max(s)))
+        return s->last_rx + vcl__session_silence_max(s) + e->lag_us;
     vcl__session_end(s, VCL_ERR_TIMEOUT);
+    if (!vcl__due(e, s->last_rx + e->cfg.idle_us))
+        return s->last_rx + e->cfg.idle_us + e->lag_us;
     struct list *n, *tmp;
     list_each(n, tmp, &s->conns)
-    {
-        struct vcl_conn *c = container_of(n, struct vcl_conn, in_session);
-        if (!c->released)
-            return s->e->now + s->e->cfg.idle_us;
-    }
+        if (!container_of(n, struct vcl_conn, in_session)->released)
+            return e->now + e->cfg.idle_us;
     vcl__session_free(s);
     return VCL_NEVER;
 }
@@ -130,13 +134,7 @@ static uint64_t idle_check(struct vcl_session *s)
 void vcl__session_on_timer(struct vcl_session *s)
 {
     struct vcl_engine *e = s->e;
-    if (s->dial == NULL) {
-        uint64_t at = idle_check(s);
-        if (at != VCL_NEVER)
-            vcl__session_arm(s, at);
-        return;
-    }
-    uint64_t at = vcl__dial_on_timer(s);
+    uint64_t at = s->dial != NULL ? vcl__dial_on_timer(s) : silence_check(s); /* NEVER: it may be gone */
     if (at != VCL_NEVER)
         vcl__session_arm(s, at > e->now ? at : e->now + 1);
 }

@@ -44,7 +44,8 @@ int vcl_session_new(struct vcl_engine *e, uint64_t now, const struct vcl_peer *p
     vcl__session_rekey(s, s->id, d->token_key);
     vcl__candidates_set(&d->candidates, peer->paths, peer->nb_paths);
     d->active = peer->paths[0];
-    d->active_since = e->now;
+    d->active_since = d->left_at = e->now;
+    vcl__candidates_tried(&d->candidates, e->now, &d->active);
     s->route.addr = d->active.addr;
     *out = s;
     return VCL_OK;

@@ -31,6 +31,7 @@ enum {
     CTL_FRAMES_MAX = 4096,     /* control frames that wait in one exit; the oldest goes first when it is full */
     PATH_EVENTS_MAX = 8,       /* events of one session not yet taken; the oldest goes first */
     MAX_HOLD_US = 100,         /* T4: hold_us_max of a helper by default (relay.h) */
+    KEEPALIVE_US = 5000000,    /* S12: a client with connections is never silent for longer while it has a path */
     TOKEN_SKEW_S = 30,         /* K4 */
     TOKEN_RENEW_S = 60,        /* TOKEN_WANTED so long before the end (engine.h) */
     TOMBSTONE_ANSWERS_MAX = 100, /* C7: per second */
@@ -105,7 +106,7 @@ struct dial { /* what only the client end of a session has */
     bool suspect_waits;         /* a verdict that S9 delays */
     uint64_t silent_since;      /* oldest unacknowledged send when the path was suspected */
     uint16_t from_helper_id;    /* path that was left */
-    uint64_t left_at;           /* when the last working path was given up: hold_us counts from here */
+    uint64_t left_at;           /* when the last working path was given up: the search and hold_us count from here */
     uint64_t resume_nonce, resume_sent_at, resume_until, resume_tick_at;
     uint8_t nb_attempts, nb_ticks, resume_budget;
     bool all_tried;             /* every candidate since the last one that worked */
@@ -246,6 +247,7 @@ void vcl__session_maybe_free(struct vcl_session *s);
 void vcl__session_rekey(struct vcl_session *s, uint64_t id, const uint8_t token_key[PMW_KEY_BYTES]);
 void vcl__session_on_rx(struct vcl_session *s, const struct route *from);
 void vcl__session_on_timer(struct vcl_session *s);
+uint64_t vcl__session_silence_max(const struct vcl_session *s); /* server: S14 */
 void vcl__session_end(struct vcl_session *s, int error); /* every connection fails */
 const uint8_t *vcl__mac_key_out(const struct vcl_session *s);
 const uint8_t *vcl__mac_key_in(const struct vcl_session *s);
