@@ -33,7 +33,7 @@ bool checkers_error_is_explained(void *ctx, const struct connection *c, enum sid
     switch (error) {
     case VCL_ERR_RESET:
     case VCL_ERR_CLOSED:
-        return c->aborted || c->abandoned || sim->server.nb_crashes > 0 || c->end[side_peer(side)].error != 0;
+        return c->aborted || c->abandoned || c->impatient || sim->server.nb_crashes > 0 || c->end[side_peer(side)].error != 0;
     case VCL_ERR_REFUSED:
         return sim->scenario.small_backlog || memory_was_short(sim);
     case VCL_ERR_NOMEM:
@@ -63,6 +63,30 @@ void checkers_completion(struct simulation *sim)
         else if (!c->plan.end[CLIENT].release_early && (client->read != c->plan.end[SERVER].total_bytes || !client->eof))
             fail(sim, RULE_I1, c, "the client's end has not all");
     }
+}
+
+static void engine_quiet(struct simulation *sim, const struct engine_host *e)
+{
+    struct vcl_stats stats;
+    if (!e->engine)
+        return;
+    vcl_engine_stats(e->engine, &stats);
+    uint64_t drops = 0;
+    for (int i = 0; i < VCL_DROP_COUNT; i++)
+        drops += stats.drops[i];
+    if (stats.frames_resent || stats.path_moves || stats.resumes_sent || stats.ptos || drops || stats.duplicate_bytes)
+        verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_QUIET, "engine %s: %llu frames resent, %llu moves, %llu PTOs, %llu drops, %llu duplicate bytes", host_name(e->host->number),
+                     (unsigned long long)stats.frames_resent, (unsigned long long)stats.path_moves, (unsigned long long)stats.ptos,
+                     (unsigned long long)drops, (unsigned long long)stats.duplicate_bytes);
+}
+
+void checkers_quiet(struct simulation *sim)
+{
+    if (!sim->scenario.quiet)
+        return;
+    engine_quiet(sim, &sim->server.engine);
+    for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
+        engine_quiet(sim, &sim->clients[i].engine);
 }
 
 static void engine_memory(struct simulation *sim, const struct engine_host *e, uint32_t nb_connections)

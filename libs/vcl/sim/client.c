@@ -88,6 +88,7 @@ static void connection_opened(struct client *client, struct connection *c)
     vcl_conn_info(c->end[CLIENT].conn, &info);
     c->opening = false;
     c->cid = info.cid;
+    c->session_id = client->session_id;
     c->client_port = info.local_port;
     trace_name(&client->sim->world.trace, c->cid, c->number);
     trace_note(&client->sim->world.trace, client->sim->world.now_us, client->engine.host->number, "conn", "k%u opened, port %u",

@@ -90,6 +90,7 @@ struct scenario {
     bool reports_lag;           /* drivers tell the engine by how much a pause made them late */
     bool clock_offsets;         /* each host's clock starts somewhere else */
     bool short_hold, fast_moves;
+    bool quiet;                 /* no fault at all and an even network: nothing may be sent twice and no path left */
 };
 
 /* Every draw is made whatever `allowed` (a bit set of faults) is, so that a run with fewer faults is otherwise the same. */

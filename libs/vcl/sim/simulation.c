@@ -209,6 +209,16 @@ static bool all_done(const struct simulation *sim)
     return true;
 }
 
+/* A window's worth of bytes takes a round trip, with all the waiting on its way. */
+static uint64_t window_work_us(const struct scenario *s, uint64_t bytes)
+{
+    const struct vcl_config *c = &s->engine;
+    uint64_t window = c->sndbuf_bytes < c->rcvbuf_bytes ? c->sndbuf_bytes : c->rcvbuf_bytes;
+    uint64_t round_us = 2 * s->net.delay_us_mean + 2 * s->endpoint_poll_us_max + 2 * s->helper.poll_us_max +
+                        s->helper.hold_us_max + c->max_ack_delay_us;
+    return (2 * bytes / window + 1) * round_us;
+}
+
 /* The time that applications themselves need, and the network for the bytes: I4's bound must not count it. */
 static uint64_t honest_work_us(const struct simulation *sim)
 {
@@ -221,6 +231,7 @@ static uint64_t honest_work_us(const struct simulation *sim)
             uint64_t writes = 2 * end->total_bytes / end->write_bytes_max + 2 + 2 * plan->rounds;
             uint64_t reads = 2 * peer->total_bytes / end->read_bytes_max + 2 + 2 * plan->rounds;
             work_us += writes * end->write_gap_us + reads * end->read_gap_us;
+            work_us += window_work_us(&sim->scenario, end->total_bytes);
             bytes += end->total_bytes;
         }
         work_us += sim->scenario.accept_gap_us + 8 * plan->rounds * sim->scenario.net.delay_us_mean;
@@ -331,6 +342,7 @@ void simulation_run(uint64_t seed, const struct run_options *options, struct run
     rng_seed(&sim->rng, seed, 0);
     build(sim, options);
     phase_faults(sim);
+    checkers_quiet(sim);
     phase_calm(sim, result);
     if (may_go_on(sim))
         phase_farewell(sim);

@@ -226,9 +226,8 @@ void checkers_server_session(struct simulation *sim, const struct connection *c,
     struct vcl_session_info info;
     vcl_session_info(session, &info);
     struct session_record *s = session_find(&sim->checkers, info.id);
-    uint64_t clients_session = sim->clients[c->plan.client].session_id;
-    if (!s || info.id != clients_session) {
-        fail(sim, "a connection belongs to another session at the server", clients_session, info.id, clients_session);
+    if (!s || info.id != c->session_id) {
+        fail(sim, "a connection belongs to another session at the server", c->session_id, info.id, c->session_id);
         return;
     }
     if (info.epoch < s->server_epoch || info.epoch < s->delivered_epoch || info.epoch > s->sent_epoch)

@@ -48,7 +48,7 @@ struct connection {
     uint32_t number;
     struct connection_plan plan;
     struct end end[SIDES];
-    uint64_t cid;          /* known from OPENED on; 0 before */
+    uint64_t cid, session_id; /* known from OPENED on; 0 before */
     uint16_t client_port;  /* virtual port, known with cid */
     bool asked, opening;   /* the client called open; and has no answer yet */
     bool accepted, aborted;/* aborted: by one end, as planned */
