@@ -68,25 +68,55 @@ static void send_to(struct link *l, uint32_t ip, size_t payload_len)
 }
 
 /* --- frames in ------------------------------------------------------------------------------ */
-static void put_right(uint8_t *frame, size_t len, uint8_t what)
+static void put_arp_right(uint8_t *frame, size_t len, uint8_t what)
 {
-    memcpy(frame + ETHER_DST, SELF.mac, MAC_BYTES);
-    write16(frame + ETHER_TYPE, what & 1 ? ETHER_TYPE_ARP : ETHER_TYPE_IPV4);
-    if (what & 1 || len < ETHER_BYTES + IPV4_BYTES)
+    static const uint8_t kind[6] = {0, 1, 8, 0, MAC_BYTES, 4};
+    if (len < ARP_FRAME_BYTES)
         return;
+    memcpy(frame + ARP_HARDWARE, kind, sizeof(kind));
+    write16(frame + ARP_OPERATION, what & 4 ? ARP_REQUEST : ARP_REPLY);
+    frame[ARP_SENDER_MAC] = 2;
+    write32(frame + ARP_SENDER_IP, (SELF.ip & SELF.netmask) | (frame[ARP_SENDER_IP] & 31));
+    memcpy(frame + ARP_TARGET_IP, frame + ARP_SENDER_IP, 4); /* an announcement, or: */
+    if (what & 8)
+        write32(frame + ARP_TARGET_IP, SELF.ip);
+}
+
+static void put_ipv4_right(uint8_t *frame, size_t len, uint8_t what)
+{
     size_t header = (size_t)(frame[IPV4] & 0xf) * 4;
-    write32(frame + IPV4_DST, SELF.ip);
-    frame[IPV4_PROTOCOL] = what & 2 ? PROTOCOL_ICMP : PROTOCOL_UDP;
-    if (header < IPV4_BYTES || header > len - ETHER_BYTES)
+    if (len < ETHER_BYTES + IPV4_BYTES || header < IPV4_BYTES || header > len - ETHER_BYTES)
         return;
+    frame[IPV4] = (uint8_t)(0x40 | header / 4);
+    frame[IPV4_PROTOCOL] = what & 2 ? PROTOCOL_ICMP : PROTOCOL_UDP;
+    write32(frame + IPV4_SRC, (SELF.ip & SELF.netmask) | (frame[IPV4_SRC] & 31));
+    write32(frame + IPV4_DST, SELF.ip);
     memset(frame + IPV4_CHECKSUM, 0, 2);
     checksum_store(frame + IPV4_CHECKSUM, checksum_add(0, frame + IPV4, header));
     size_t total = read16(frame + IPV4_LENGTH);
-    if (!(what & 2) || total < header + ICMP_BYTES || total > len - ETHER_BYTES)
+    uint8_t *rest = frame + IPV4 + header;
+    if (total < header + ICMP_BYTES || total > len - ETHER_BYTES)
         return;
-    uint8_t *icmp = frame + IPV4 + header;
-    memset(icmp + 2, 0, 2);
-    checksum_store(icmp + 2, checksum_add(0, icmp, total - header));
+    if (what & 2) {
+        rest[0] = ICMP_ECHO_REQUEST;
+        memset(rest + 2, 0, 2);
+        checksum_store(rest + 2, checksum_add(0, rest, total - header));
+    } else {
+        write16(rest + 2, what & 4 ? SELF.client_port : SELF.trunk_port);
+    }
+}
+
+static void put_right(uint8_t *frame, size_t len, uint8_t what)
+{
+    if (len < ETHER_BYTES)
+        return;
+    memcpy(frame + ETHER_DST, SELF.mac, MAC_BYTES);
+    frame[ETHER_SRC] = 2;
+    write16(frame + ETHER_TYPE, what & 1 ? ETHER_TYPE_ARP : ETHER_TYPE_IPV4);
+    if (what & 1)
+        put_arp_right(frame, len, what);
+    else if (len > ETHER_BYTES)
+        put_ipv4_right(frame, len, what);
 }
 
 static void take_arp(struct link *l, const uint8_t *frame, size_t len)
@@ -124,7 +154,7 @@ static void frame_step(struct link *l, struct input *in, bool valid)
     uint8_t *frame = malloc(len > 0 ? len : 1);
     if (len > 0)
         memcpy(frame, bytes, len);
-    if (valid && len >= ETHER_BYTES)
+    if (valid)
         put_right(frame, len, what);
     enum parse_kind kind = parse_frame(&SELF, frame, len, &p);
     if (kind == PARSE_DROP)
