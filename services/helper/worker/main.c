@@ -20,6 +20,7 @@
 #include "device.h"
 #include "doorbell.h"
 #include "eal.h"
+#include "hugepages.h"
 #include "lcore.h"
 #include "mempools.h"
 #include "output.h"
@@ -66,6 +67,13 @@ static enum exit_status start_eal(void)
         return EXIT_DEVICE;
     case DEVICE_OK:
         break;
+    }
+    uint64_t free_mb = config.hugepages ? hugepages_free_mb("") : UINT64_MAX;
+    if (free_mb < config.memory_mb) {
+        snprintf(cause, sizeof(cause),
+                 "%u MB of huge pages are wanted and %u MB are free: `sysctl vm.nr_hugepages=%u`, or hugepages=no",
+                 config.memory_mb, (unsigned)free_mb, config.memory_mb / 2);
+        return EXIT_DEVICE;
     }
     return eal_start(&config, cause, sizeof(cause)) < 0 ? EXIT_DEVICE : EXIT_OK;
 }

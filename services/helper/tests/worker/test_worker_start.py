@@ -67,6 +67,10 @@ def test_no_such_interface(files: WorkerFiles, driver: str) -> None:
     _one_line(files.run(device=driver), DEVICE, "iface=")
 
 
+def test_more_huge_pages_than_there_are(files: WorkerFiles) -> None:
+    _one_line(files.run(hugepages="yes", memory_mb=65536), DEVICE, "huge pages", "vm.nr_hugepages", "hugepages=no")
+
+
 def test_without_the_right_to_packet_sockets(files: WorkerFiles, worker_binary: Path) -> None:
     config = files.write(device="net_af_packet0,iface=lo")
     # The binary may lie where others cannot reach it, so it is opened before root's rights are given up.
