@@ -5,7 +5,7 @@
  */
 #include "state.h"
 
-static void planned_move(struct vcl_session *s)
+void vcl__advice_planned_move(struct vcl_session *s)
 {
     struct dial *d = s->dial;
     if (d->state != VCL_PATH_ACTIVE || !d->known || s->nb_open == 0 || s->e->now < d->spacing.next_at)
@@ -29,10 +29,12 @@ static void fail_helper(struct vcl_session *s, uint16_t helper_id)
 int vcl__advice_on_pong(struct vcl_session *s, const struct pmw_probe *p)
 {
     struct dial *d = s->dial;
+    if (vcl__home_on_pong(s, p))
+        return 0;
     if (p->state == 0 || !vcl__probe_is_of_series(d, p) || p->helper_id != d->active.helper_id)
         return 0;
     fail_helper(s, p->helper_id);
-    planned_move(s);
+    vcl__advice_planned_move(s);
     return 0;
 }
 
@@ -48,7 +50,7 @@ void vcl_session_hint(struct vcl_session *s, uint64_t now, uint16_t helper_id, e
     if (hint == VCL_HINT_DRAIN || !active) {
         fail_helper(s, helper_id);
         if (active)
-            planned_move(s);
+            vcl__advice_planned_move(s);
     } else if (d->known && s->nb_open > 0) {
         d->probe.hinted = true;
         d->probe.nb_unanswered = 0;

@@ -32,7 +32,7 @@ static int receive_probe_answer(struct vcl_engine *e, const struct route *from, 
     if (!pmw_control_check(buf, len, vcl__mac_key_in(s)))
         return vcl__drop(e, VCL_DROP_MAC);
     vcl__session_on_rx(s, from);
-    return vcl__probe_on_echo(s, &p);
+    return vcl__home_on_echo(s, &p) ? 0 : vcl__probe_on_echo(s, &p);
 }
 
 int vcl__frame_receive(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len)

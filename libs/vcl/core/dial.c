@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The client's path machine (S7-S12). One per session, fed with facts by the connections; it alone moves the epoch (S1).
+ * The client's path machine (S7-S15). One per session, fed with facts by the connections; it alone moves the epoch (S1).
  *
  *            OPEN_ACK                silent: two PTOs or two probes, or a hint
  *   DOWN ──────────────▶ ACTIVE ─────────────────────────────────────────▶ RESUMING ──┐ unanswered for 3 PTO:
@@ -173,6 +173,7 @@ void vcl__dial_on_open_answer(struct vcl_session *s, uint32_t server_epoch)
     d->state = VCL_PATH_ACTIVE;
     d->nb_attempts = 0;
     d->all_tried = false;
+    vcl__path_on_activity(s); /* the server may speak first */
     if (server_epoch == s->epoch)
         return;
     /* The first OPEN had arrived after all: the server still sends by the path on which it came. Move it here. */
@@ -257,7 +258,10 @@ static uint64_t on_timer_active(struct vcl_session *s)
     }
     if (d->suspect_waits && d->spacing.next_at < next)
         next = d->spacing.next_at;
-    return next;
+    uint64_t home = vcl__home_on_timer(s);
+    if (d->state != VCL_PATH_ACTIVE)
+        return d->resume_tick_at;
+    return home < next ? home : next;
 }
 
 uint64_t vcl__dial_on_timer(struct vcl_session *s)

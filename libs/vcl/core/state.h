@@ -85,6 +85,13 @@ struct probe_state { /* S7, S8, S12 */
     bool hinted;          /* the control plane called the path down: the first silent probe decides */
 };
 
+struct home { /* S15 */
+    struct vcl_path path; /* probed last */
+    uint64_t nonce, next_at;
+    uint8_t nb_proofs;
+    bool asked; /* and not yet answered */
+};
+
 struct dial { /* what only the client end of a session has */
     struct vcl_session *session;
     uint16_t server_id;
@@ -100,6 +107,7 @@ struct dial { /* what only the client end of a session has */
     bool known;                 /* the server has this session: it answered an OPEN */
     struct move_spacing spacing;
     struct probe_state probe;
+    struct home home;
     uint64_t last_rx;           /* authentic frame from the active path */
     uint64_t activity_at;       /* stream bytes went either way */
     uint64_t last_proof;        /* something that we sent on it is known to have arrived */
@@ -276,6 +284,13 @@ void vcl__path_on_proof(struct vcl_session *s, uint64_t sent_at);
 
 /* --- advice.c --- */
 int vcl__advice_on_pong(struct vcl_session *s, const struct pmw_probe *p);
+/* Moves to the next candidate while the present path still works, if S9 allows a move now. */
+void vcl__advice_planned_move(struct vcl_session *s);
+
+/* home.c (S15): true = the answer was to a probe of its own */
+bool vcl__home_on_pong(struct vcl_session *s, const struct pmw_probe *p);
+bool vcl__home_on_echo(struct vcl_session *s, const struct pmw_probe *p);
+uint64_t vcl__home_on_timer(struct vcl_session *s); /* when it wants to be called next */
 
 /* --- resume.c --- */
 void vcl__resume_begin(struct vcl_session *s);    /* client: list what needs it, under the session's epoch */
