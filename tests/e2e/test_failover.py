@@ -15,7 +15,7 @@ def test_the_helper_in_use_is_killed(stack: Stack) -> None:
     names = stack.wait_helpers()
     traffic = Traffic(stack)
     traffic.start(connections=32, requests=40_000)
-    traffic.follow(until=20_000)
+    traffic.follow(until=20_000, on_helper=True)
     used = traffic.helper_id
     assert used in names
     stack.kill_worker(names[used])
@@ -46,7 +46,7 @@ def test_a_helper_drains_and_nothing_notices(stack: Stack) -> None:
     names = stack.wait_helpers()
     traffic = Traffic(stack)
     traffic.start(connections=16, requests=40_000)
-    traffic.follow(until=10_000)
+    traffic.follow(until=10_000, on_helper=True)
     drained = names[traffic.helper_id]
     program = stack.helpers.pop(drained)
     assert program.stop(timeout_s=60) == 0, program.log_tail()

@@ -46,7 +46,7 @@ def test_hostile_datagrams_change_nothing_but_counters(stack: Stack, tmp_path: P
     names = stack.wait_helpers()
     traffic = Traffic(stack)
     traffic.start(connections=CONNECTIONS, requests=120_000)
-    traffic.follow(until=5_000)
+    traffic.follow(until=5_000, on_helper=True)
     helper = names[traffic.helper_id]
     topology = stack.lab.topology
     before = stack.worker_stats(helper)

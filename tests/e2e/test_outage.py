@@ -32,7 +32,7 @@ def test_registry_postgres_and_nats_die_and_then_a_helper(stack: Stack) -> None:
     psutil.wait_procs(members, timeout=10)
     assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in members)
 
-    traffic.follow(until=30_000)  # traffic goes on
+    traffic.follow(until=30_000, on_helper=True)  # traffic goes on
     used = traffic.helper_id
     assert used in names
     stack.kill_worker(names[used])

@@ -57,7 +57,7 @@ class Demo:
             self._start(stack)
             traffic = self._traffic(stack)
             if self.options.kill:
-                traffic.follow(self.progress, until=self.options.requests // 2)
+                traffic.follow(self.progress, until=self.options.requests // 2, on_helper=True)
                 self._kill(stack, traffic)
             traffic.follow(self.progress)
             self.progress(self.options.requests)

@@ -68,8 +68,17 @@ class Traffic:
         assert self.client is not None
         return next((line["helper_id"] for line in reversed(self.client.lines) if "helper_id" in line), 0)
 
-    def follow(self, on_progress: Callable[[int], None] = lambda replies: None, *, until: int | None = None) -> None:
-        """Waits for that many replies, or for the client's end; StackError when nothing comes any more."""
+    def follow(
+        self,
+        on_progress: Callable[[int], None] = lambda replies: None,
+        *,
+        until: int | None = None,
+        on_helper: bool = False,
+    ) -> None:
+        """Waits for that many replies (and a helper in use), or for the client's end; StackError when nothing comes.
+
+        A busy machine can look like two dead helpers in a row: the client is then on the direct path for some seconds.
+        """
         assert self.client is not None
         seen, moved_at = -1, time.monotonic()
         while self.client.process.poll() is None:
@@ -77,7 +86,7 @@ class Traffic:
             if replies != seen:
                 seen, moved_at = replies, time.monotonic()
                 on_progress(seen)
-            if until is not None and seen >= until:
+            if until is not None and seen >= until and (self.helper_id != 0 or not on_helper):
                 return
             if time.monotonic() - moved_at > _STALL_S:
                 raise StackError(f"no reply for {_STALL_S} s after {seen}:\n{self.client.log_tail()}")
