@@ -8,7 +8,7 @@
 void vcl__advice_planned_move(struct vcl_session *s)
 {
     struct dial *d = s->dial;
-    if (d->state != VCL_PATH_ACTIVE || !d->known || s->nb_open == 0 || s->e->now < d->spacing.next_at)
+    if (d->state != VCL_PATH_ACTIVE || !d->known || !vcl__session_in_use(s) || s->e->now < d->spacing.next_at)
         return;
     const struct vcl_path *next = vcl__candidates_next(&d->candidates, s->e->now, s->e->now, &d->active);
     if (next == NULL || vcl__path_equal(next, &d->active))
@@ -51,7 +51,7 @@ void vcl_session_hint(struct vcl_session *s, uint64_t now, uint16_t helper_id, e
         fail_helper(s, helper_id);
         if (active)
             vcl__advice_planned_move(s);
-    } else if (d->known && s->nb_open > 0) {
+    } else if (d->known && vcl__session_in_use(s)) {
         d->probe.hinted = true;
         d->probe.nb_unanswered = 0;
         vcl__probe_send(s);

@@ -54,6 +54,7 @@ void vcl__conn_free(struct vcl_conn *c)
         s->nb_open--;
     } else if (list_linked(&c->place)) {
         e->nb_tombs--;
+        s->nb_tombs--;
     }
     if (c->backlogged)
         e->nb_backlog--;
@@ -100,6 +101,7 @@ void vcl__conn_expire(struct vcl_conn *c)
     struct vcl_session *s = c->s;
     list_del(&c->place);
     c->e->nb_tombs--;
+    s->nb_tombs--;
     c->expired = true;
     if (c->released) {
         vcl__conn_free(c);
@@ -119,6 +121,7 @@ static void become_tombstone(struct vcl_conn *c)
         vcl__slots_give(&e->slots, c->slot, c->dead_at);
     list_push(&e->tombs, &c->place);
     e->nb_tombs++;
+    c->s->nb_tombs++;
 }
 
 /* Nobody at this end needs the connection any more, or ever will; unread bytes stay readable until it is released. */

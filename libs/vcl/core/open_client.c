@@ -24,12 +24,8 @@ static bool wants_fresh_id(const struct vcl_session *s)
     const struct dial *d = s->dial;
     if (d->state == VCL_PATH_DEAD)
         return true;
-    if (!d->known || s->nb_open > 0)
-        return false;
-    const struct list *n, *tmp;
-    list_each(n, tmp, &s->conns)
-        if (!container_of(n, struct vcl_conn, in_session)->expired)
-            return false; /* its tombstone still speaks under the present keys */
+    if (!d->known || vcl__session_in_use(s))
+        return false; /* tombstones speak under the present keys */
     return d->token_renewed || s->e->now - s->last_rx > s->e->cfg.idle_us / 2;
 }
 

@@ -96,7 +96,7 @@ uint64_t vcl__probe_on_timer(struct vcl_session *s)
 {
     struct vcl_engine *e = s->e;
     struct dial *d = s->dial;
-    if (s->nb_open == 0 || !d->known) {
+    if (!vcl__session_in_use(s) || !d->known) {
         d->probe.nb_unanswered = 0;
         return VCL_NEVER;
     }

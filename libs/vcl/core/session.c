@@ -88,6 +88,11 @@ uint64_t vcl__session_pto(const struct vcl_session *s)
     return vcl__rtt_pto(&s->rtt, &s->limits, 0);
 }
 
+bool vcl__session_in_use(const struct vcl_session *s)
+{
+    return s->nb_open > 0 || s->nb_tombs > 0;
+}
+
 void vcl__session_arm(struct vcl_session *s, uint64_t at)
 {
     vcl__timers_arm(&s->e->timers, &s->timer, at);

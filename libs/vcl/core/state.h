@@ -136,7 +136,7 @@ struct vcl_session {
     struct map_node by_id;
     struct list all;   /* engine.all_sessions */
     struct list conns; /* vcl_conn.in_session, closed ones too */
-    uint32_t nb_conns, nb_open; /* all of them; those not closed */
+    uint32_t nb_conns, nb_open, nb_tombs; /* all of them; those not closed; those that answer late frames */
     struct timer timer;
     struct rtt rtt;
     struct rtt_limits limits;
@@ -259,6 +259,8 @@ uint64_t vcl__session_silence_max(const struct vcl_session *s); /* server: S14 *
 void vcl__session_end(struct vcl_session *s, int error); /* every connection fails */
 const uint8_t *vcl__mac_key_out(const struct vcl_session *s);
 const uint8_t *vcl__mac_key_in(const struct vcl_session *s);
+/* A path is worth watching: connections, or tombstones that the peer may still need (S12). */
+bool vcl__session_in_use(const struct vcl_session *s);
 void vcl__session_arm(struct vcl_session *s, uint64_t at);
 uint64_t vcl__session_pto(const struct vcl_session *s);
 

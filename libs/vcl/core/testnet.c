@@ -4,12 +4,8 @@
  */
 #include "testnet.h"
 
-// clang-format off
-#include <stdarg.h>
-#include <setjmp.h>
-#include <cmocka.h>
-// clang-format on
-#include <stdlib.h>
+#include "testkit.h"
+
 #include <string.h>
 
 static const uint8_t k_srv[PMW_KEY_BYTES] = {1, 2, 3};
@@ -18,6 +14,8 @@ static const uint8_t cid_key[16] = {4, 5, 6};
 static void *counted_alloc(void *ctx, size_t size)
 {
     struct testnet *n = ctx;
+    if (n->alloc_fails_at != 0 && --n->alloc_fails_at == 0)
+        return NULL;
     n->allocated++;
     return calloc(1, size);
 }

@@ -41,6 +41,7 @@ struct testnet {
     testnet_filter filter;
     void *filter_ctx;
     uint64_t allocated;
+    uint64_t alloc_fails_at; /* that many allocations from now, one fails; 0: none */
     struct flight *flights;
     uint32_t nb_flights;
     struct vcl_event client_events[256], server_events[256]; /* all so far */
