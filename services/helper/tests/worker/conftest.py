@@ -50,19 +50,25 @@ _DEVICES = {
 
 
 @pytest.fixture(scope="module", params=_DEVICES)
-def worker(
+def worker_config(
     request: pytest.FixtureRequest,
     worker_binary: Path,
     network: WorkerNetwork,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Worker]:
-    """A worker on the network, shared by a module's tests: each must leave it serving."""
+) -> Path:
+    """The configuration of a worker on the network, once for each kind of device."""
     files = WorkerFiles(worker_binary, tmp_path_factory.mktemp("worker"))
     device = _DEVICES[request.param].format(device=network.helper_device)
     config = files.write(device=device, hold_us_max=2000)
     if request.param == "af_xdp":
         _skip_without_af_xdp(worker_binary, config, network)
-    with Worker(worker_binary, config, enter=network.helper.enter) as started:
+    return config
+
+
+@pytest.fixture(scope="module")
+def worker(worker_binary: Path, worker_config: Path, network: WorkerNetwork) -> Iterator[Worker]:
+    """A worker on the network, shared by a module's tests: each must leave it serving."""
+    with Worker(worker_binary, worker_config, enter=network.helper.enter) as started:
         yield started
 
 
