@@ -243,12 +243,12 @@ void server_rotate_keys(struct server *server)
     id->keys[0].key_id++;
     rng_bytes(&server->sim->identity_rng, id->keys[0].key, sizeof id->keys[0].key);
     trace_note(&server->sim->world.trace, server->sim->world.now_us, HOST_SERVER, "fault", "keys rotate to %u", id->keys[0].key_id);
+    server_config(server->sim, &server->engine.config); /* for an engine that waits for memory to be made */
     if (!server->engine.engine)
         return;
     int rc = vcl_engine_set_keys(server->engine.engine, id->keys, id->nb_keys);
     if (rc != VCL_OK)
         fail(server, RULE_CONTRACT, "vcl_engine_set_keys fails", (uint32_t)rc);
-    server_config(server->sim, &server->engine.config);
 }
 
 void server_drop_newcomers(struct server *server)
