@@ -62,7 +62,7 @@ def test_hostile_datagrams_change_nothing_but_counters(stack: Stack, tmp_path: P
     verdict, client, server = traffic.finish()
     assert verdict.clean, verdict
     assert client["errors"] == server["errors"] == []
-    # Every path change that the server made is one that the client asked for (only the client raises the epoch, from 1).
+    # Every path change that the server made is one that the client asked for: only the client raises the epoch, from 1.
     last_epoch = max((event["epoch"] for event in client["path_events"]), default=1)
     assert server["vcl"]["path_moves"] <= last_epoch - 1
     assert stack.worker_pid(helper) == worker
