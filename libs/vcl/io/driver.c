@@ -25,8 +25,8 @@ enum {
 int vcl__errno(int engine_error)
 {
     switch (engine_error) {
-#define VCL_X(name, value, err, text) \
-    case name:                        \
+#define VCL_X(name, value, err, text)                                                                                  \
+    case name:                                                                                                         \
         return err;
         VCL_ERRORS(VCL_X)
 #undef VCL_X
@@ -294,8 +294,8 @@ void vcl__driver_settle(struct vcl_driver *d, uint64_t now)
     arm(d, now);
 }
 
-/* The application ends a hold itself, at its first call after three quarters of the time; the timer is for an application
- * that makes no call. */
+/* The application ends a hold itself, at its first call after three quarters of the time; the timer is for an
+ * application that makes no call. */
 static bool may_hold(struct vcl_driver *d, uint64_t now, uint32_t bytes)
 {
     bool begun = d->hold_until_us != VCL_NEVER;

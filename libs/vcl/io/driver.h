@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Inside of a driver. Everything below `lock` is read and written under it, but for what the thread alone owns. Lock order:
- * the list of drivers (fork.c), then a driver. No lock is held while a thread sleeps. */
+ * Inside of a driver. Everything below `lock` is read and written under it, but for what the thread alone owns. Lock
+ * order: the list of drivers (fork.c), then a driver. No lock is held while a thread sleeps. */
 #ifndef VCL_IO_DRIVER_H
 #define VCL_IO_DRIVER_H
 
@@ -23,7 +23,7 @@ struct vcl_driver {
     bool server;
     uint32_t hold_us_max;
     int epoll_fd, wake_fd, timer_fd, lead_fd;
-    _Atomic uint32_t refs; /* the caller, the thread, each handle */
+    _Atomic uint32_t refs;          /* the caller, the thread, each handle */
     struct vcl_driver *next, *prev; /* fork.c's list, under its lock */
 
     pthread_mutex_t lock;
@@ -39,19 +39,19 @@ struct vcl_driver {
     struct vcl_sock *unread_first, *unread_last;
     uint64_t close_deadline_us;
     /* Who receives: the thread, or one application thread that would only wait for it (lead.c). */
-    bool thread_receives;      /* the thread's epoll looks at the UDP socket */
-    struct vcl_wait *leading;  /* what the application thread waits for, NULL = nobody leads */
-    uint64_t lead_until_us;    /* nobody leads: when the thread takes over */
-    uint32_t nb_followers;     /* other threads that sleep in calls of ours */
-    uint32_t nb_mirrors;       /* connections with a descriptor that pollers may look at */
+    bool thread_receives;       /* the thread's epoll looks at the UDP socket */
+    struct vcl_wait *leading;   /* what the application thread waits for, NULL = nobody leads */
+    uint64_t lead_until_us;     /* nobody leads: when the thread takes over */
+    uint32_t nb_followers;      /* other threads that sleep in calls of ours */
+    uint32_t nb_mirrors;        /* connections with a descriptor that pollers may look at */
     struct vcl_udp_rx *lead_rx; /* of the leader; made by the first one */
-    struct vcl_sock *socks; /* open handles */
+    struct vcl_sock *socks;     /* open handles */
     uint32_t nb_socks;
     bool listening;
     uint32_t nb_backlog;
     struct vcl_wait accept_wait, closed_wait;
     struct vcl_wait turn_wait; /* the thread has done a turn: vcl_sock_linger */
-    int accept_fd; /* eventfd, -1 = nobody asked for it */
+    int accept_fd;             /* eventfd, -1 = nobody asked for it */
     struct vcl_notices notices;
     struct vcl_wakes wakes;
     struct vcl_io_stats stats;
@@ -88,7 +88,7 @@ void vcl__driver_settle_burst(struct vcl_driver *d, uint64_t now, uint32_t bytes
 void vcl__driver_settle_thread(struct vcl_driver *d, uint64_t now);
 /* What a thread does before it sleeps in a call of ours: its held sends leave. */
 void vcl__driver_flush_held(struct vcl_driver *d);
-void vcl__driver_leave(struct vcl_driver *d); /* unlocks, wakes */
+void vcl__driver_leave(struct vcl_driver *d);         /* unlocks, wakes */
 void vcl__driver_deliver_wakes(struct vcl_driver *d); /* at once, before a sleep */
 void vcl__driver_ref(struct vcl_driver *d);
 void vcl__driver_unref(struct vcl_driver *d);
@@ -101,16 +101,16 @@ void vcl__feed(struct vcl_driver *d, struct vcl_udp_rx *rx, uint64_t now, int nb
 
 /* --- lead.c: waiting, and receiving while waiting ----------------------------------------------------- */
 /* With the lock held before and after: 0 (look again), -EINTR, -ETIME. */
-int vcl__sleep(struct vcl_driver *d, struct vcl_wait *w, uint64_t deadline_us);            /* for bytes, room, connections */
-int vcl__sleep_aside(struct vcl_driver *d, struct vcl_wait *w, uint64_t deadline_us);      /* for anything else */
-void vcl__watch_udp(struct vcl_driver *d);          /* tells epoll what thread_receives and tx_blocked say */
-void vcl__mirrors_add(struct vcl_driver *d, int n); /* pollers depend on the thread */
+int vcl__sleep(struct vcl_driver *d, struct vcl_wait *w, uint64_t deadline_us);       /* for bytes, room, connections */
+int vcl__sleep_aside(struct vcl_driver *d, struct vcl_wait *w, uint64_t deadline_us); /* for anything else */
+void vcl__watch_udp(struct vcl_driver *d);             /* tells epoll what thread_receives and tx_blocked say */
+void vcl__mirrors_add(struct vcl_driver *d, int n);    /* pollers depend on the thread */
 uint64_t vcl__takeover_us(const struct vcl_driver *d); /* when the thread must look at the socket again, or VCL_NEVER */
 void vcl__takeover(struct vcl_driver *d);
 
 /* --- sock.c, accept.c: what the engine's events mean to handles -------------------------------------- */
 void vcl__sock_on_event(struct vcl_driver *d, const struct vcl_event *ev);
-void vcl__sock_refresh(struct vcl_sock *s); /* readiness after an operation or event */
+void vcl__sock_refresh(struct vcl_sock *s);                 /* readiness after an operation or event */
 bool vcl__socks_unread(struct vcl_driver *d, uint64_t now); /* the application is in the middle of a burst */
 void vcl__sock_release(struct vcl_sock *s, uint64_t now, bool abort);
 int vcl__sock_new(struct vcl_driver *d, struct vcl_conn *conn, struct vcl_sock **out);

@@ -23,8 +23,7 @@ static void fail(const char *what, long long rc)
 
 static void send_all(struct vcl_sock *s, const void *bytes, size_t len)
 {
-    struct iovec iov = {.iov_base = (void *)bytes, .iov_len = len};
-    int64_t n = vcl_sock_send(s, &iov, 1, VCL_SOCK_WAIT_ALL, in_seconds(60));
+    int64_t n = put(s, bytes, len, VCL_SOCK_WAIT_ALL, in_seconds(60));
     if (n != (int64_t)len)
         fail("send", n);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * After a fork the parent goes on alone: the child has no thread to drive the engine, and two processes must not send on
- * one connection. The child closes its copies of the drivers' descriptors (else the UDP port would outlive the parent)
- * and every call on an inherited handle answers -EBADF; it sends nothing, not even when it exits. */
+ * After a fork the parent goes on alone: the child has no thread to drive the engine, and two processes must not send
+ * on one connection. The child closes its copies of the drivers' descriptors (else the UDP port would outlive the
+ * parent) and every call on an inherited handle answers -EBADF; it sends nothing, not even when it exits. */
 #include "driver.h"
 
 #include <unistd.h>

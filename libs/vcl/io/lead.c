@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Sleeping in a call. A thread that is alone in this (nobody else sleeps, no poller looks at a descriptor of ours) does not
- * wait for the driver's thread to receive and wake it: it polls the UDP socket itself and *leads*. A request and its answer
- * then cost one thread switch less at each end.
+ * Sleeping in a call. A thread that is alone in this (nobody else sleeps, no poller looks at a descriptor of ours) does
+ * not wait for the driver's thread to receive and wake it: it polls the UDP socket itself and *leads*. A request and
+ * its answer then cost one thread switch less at each end.
  *
- *   thread receives ──sleep, alone──▶ an application thread leads ──its wait ends──▶ nobody looks: the next sleeper leads
- *         ▲                                     │ others sleep or poll                        │ TAKEOVER_US
- *         └─────────────────────────────────────┴────────────────────────────────────────────┘
+ *   thread receives ──sleep, alone──▶ an application thread leads ──its wait ends──▶ nobody: the next sleeper leads
+ *         ▲                                     │ others sleep or poll                  │ TAKEOVER_US
+ *         └─────────────────────────────────────┴───────────────────────────────────────┘
  *
- * Timers stay with the driver's thread. A poller of accept_fd does not count: it may learn of a connection TAKEOVER_US late. */
+ * Timers stay with the driver's thread. Pollers of accept_fd do not count: they may learn of a connection
+ * TAKEOVER_US late. */
 #include "driver.h"
 
 #include <errno.h>
@@ -18,8 +19,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-/* An application that comes back within this time leads again without a system call; one that computes for longer must not
- * keep acknowledgements waiting (a twentieth of the shortest probe time, docs/protocol.md C4). */
+/* An application that comes back within this time leads again without a system call; one that computes for longer must
+ * not keep acknowledgements waiting (a twentieth of the shortest probe time, docs/protocol.md C4). */
 static const uint64_t TAKEOVER_US = 250;
 
 void vcl__watch_udp(struct vcl_driver *d)

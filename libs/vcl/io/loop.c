@@ -100,8 +100,8 @@ static bool turn(struct vcl_driver *d, int received, bool drained)
     return open;
 }
 
-/* Acknowledgements and the verdict on a path must not wait until the application has computed its time slice. Linux knows
- * the priority of a single thread; where raising it is not permitted, all stays as it is. */
+/* Acknowledgements and the verdict on a path must not wait until the application has computed its time slice. Linux
+ * knows the priority of a single thread; where raising it is not permitted, all stays as it is. */
 static void raise_priority(void)
 {
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);

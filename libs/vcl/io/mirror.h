@@ -12,7 +12,7 @@
 #include <stdbool.h>
 
 struct vcl_mirror {
-    int app, own; /* -1 = not open */
+    int app, own;                         /* -1 = not open */
     bool readable, writable, ended, over; /* what it shows */
 };
 

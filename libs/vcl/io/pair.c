@@ -12,13 +12,13 @@
 enum { SERVER_ID = 7, KEY_ID = 1, SERVICE_ID = 99 };
 static const uint8_t k_srv[PMW_KEY_BYTES] = "the key of the tests";
 
-#define MUST(expr)                                                        \
-    do {                                                                  \
-        long long must_ = (expr);                                         \
-        if (must_ < 0) {                                                  \
-            fprintf(stderr, "%s: %s\n", #expr, strerror((int)-must_));    \
-            abort();                                                      \
-        }                                                                 \
+#define MUST(expr)                                                                                                     \
+    do {                                                                                                               \
+        long long must_ = (expr);                                                                                      \
+        if (must_ < 0) {                                                                                               \
+            fprintf(stderr, "%s: %s\n", #expr, strerror((int)-must_));                                                 \
+            abort();                                                                                                   \
+        }                                                                                                              \
     } while (0)
 
 uint64_t in_seconds(double s)
@@ -91,4 +91,23 @@ void pair_connect(struct pair *p, struct vcl_sock **client, struct vcl_sock **se
     MUST(vcl_sock_connect(p->client, p->session, client));
     MUST(vcl_sock_connected(*client, in_seconds(10)));
     MUST(vcl_sock_accept(p->server, server, in_seconds(10)));
+}
+
+void link_open(struct link *l, const struct vcl_driver_config *settings)
+{
+    pair_open(&l->pair, settings);
+    pair_connect(&l->pair, &l->c, &l->s);
+}
+
+void link_close(struct link *l)
+{
+    vcl_sock_free(l->c);
+    vcl_sock_free(l->s);
+    pair_close(&l->pair);
+}
+
+int64_t put(struct vcl_sock *s, const void *bytes, size_t len, unsigned flags, uint64_t deadline)
+{
+    struct iovec iov = {.iov_base = (void *)bytes, .iov_len = len};
+    return vcl_sock_send(s, &iov, 1, flags, deadline);
 }

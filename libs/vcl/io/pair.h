@@ -19,6 +19,15 @@ void pair_close(struct pair *p);
 /* One established connection; returns when both ends exist. */
 void pair_connect(struct pair *p, struct vcl_sock **client, struct vcl_sock **server);
 
-uint64_t in_seconds(double s); /* a deadline */
+/* A pair with one connection. */
+struct link {
+    struct pair pair;
+    struct vcl_sock *c, *s; /* the client's end, the server's */
+};
+void link_open(struct link *l, const struct vcl_driver_config *settings);
+void link_close(struct link *l);
+
+int64_t put(struct vcl_sock *s, const void *bytes, size_t len, unsigned flags, uint64_t deadline); /* one buffer */
+uint64_t in_seconds(double s);                                                                     /* a deadline */
 
 #endif

@@ -154,7 +154,8 @@ int vcl__udp_receive(const struct vcl_udp *u, struct vcl_udp_rx *rx)
     return n;
 }
 
-/* The size of the datagrams in one message: what UDP_GRO says, or the whole message. Notes the drop count on the way. */
+/* The size of the datagrams in one message: what UDP_GRO says, or the whole message. Notes the drop count on the way.
+ */
 static size_t segment_bytes(struct vcl_udp_rx *rx, struct msghdr *m, size_t len)
 {
     size_t segment = len;

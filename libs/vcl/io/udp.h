@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A nonblocking UDP socket that moves datagrams in bursts: recvmmsg of messages the kernel has merged (UDP_GRO), sendmmsg
- * of runs it cuts up again (UDP_SEGMENT). The socket is IPv6 for both families where the host has IPv6.
+ * A nonblocking UDP socket that moves datagrams in bursts: recvmmsg of messages the kernel has merged (UDP_GRO),
+ * sendmmsg of runs it cuts up again (UDP_SEGMENT). The socket is IPv6 for both families where the host has IPv6.
  */
 #ifndef VCL_IO_UDP_H
 #define VCL_IO_UDP_H
@@ -16,8 +16,8 @@ enum {
     VCL_UDP_RX_MESSAGES = 16,
     VCL_UDP_RX_BYTES = 65536, /* the largest message UDP_GRO makes */
     VCL_UDP_TX_SLOTS = 128,
-    VCL_UDP_GSO_SEGMENTS = 64,   /* UDP_MAX_SEGMENTS of kernels before 6.9 */
-    VCL_UDP_GSO_BYTES = 65000,   /* below 65,535 less the IP and UDP headers */
+    VCL_UDP_GSO_SEGMENTS = 64, /* UDP_MAX_SEGMENTS of kernels before 6.9 */
+    VCL_UDP_GSO_BYTES = 65000, /* below 65,535 less the IP and UDP headers */
 };
 
 struct vcl_udp {
@@ -31,8 +31,8 @@ int vcl__udp_adopt(struct vcl_udp *u, int fd, bool gso, bool gro, struct vcl_io_
 
 /* One burst of received messages. Belongs to one reader; needs no lock. */
 struct vcl_udp_rx {
-    int nb, at;       /* messages, and the one that is being cut up */
-    size_t offset;    /* in message `at` */
+    int nb, at;    /* messages, and the one that is being cut up */
+    size_t offset; /* in message `at` */
     uint32_t kernel_drops;
     struct mmsghdr msgs[VCL_UDP_RX_MESSAGES];
     struct iovec iov[VCL_UDP_RX_MESSAGES];

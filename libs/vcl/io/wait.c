@@ -21,8 +21,8 @@ int vcl__wait_sleep(struct vcl_wait *w, pthread_mutex_t *lock, uint64_t deadline
     w->nb_sleepers++;
     pthread_mutex_unlock(lock);
     /* The bitset form takes an absolute CLOCK_MONOTONIC time. */
-    if (syscall(SYS_futex, &w->turns, FUTEX_WAIT_BITSET_PRIVATE, turn, deadline_us == VCL_NEVER ? NULL : &deadline, NULL,
-                FUTEX_BITSET_MATCH_ANY) < 0)
+    if (syscall(SYS_futex, &w->turns, FUTEX_WAIT_BITSET_PRIVATE, turn, deadline_us == VCL_NEVER ? NULL : &deadline,
+                NULL, FUTEX_BITSET_MATCH_ANY) < 0)
         error = errno;
     pthread_mutex_lock(lock);
     w->nb_sleepers--;

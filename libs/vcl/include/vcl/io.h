@@ -6,10 +6,11 @@
  *     client process: one driver, one session for each server          server: one driver for each listening socket
  *     vcl_driver_open -> vcl_session_attach -> vcl_sock_connect        vcl_driver_open -> vcl_sock_accept
  *
- * Every function may be called from any thread. Functions that can wait take a deadline: 0 = do not wait, VCL_NEVER = for
- * ever, else a time of vcl_clock_us(). They return 0 or a count, or -errno: -EAGAIN when they were not to wait, -ETIME when
- * the deadline passed (-ETIMEDOUT: the connection itself has timed out), -EINTR when a signal was caught before anything
- * was done, -EBADF when the handle was closed, or belongs to the parent of a forked process. No function raises SIGPIPE.
+ * Every function may be called from any thread. Functions that can wait take a deadline: 0 = do not wait, VCL_NEVER =
+ * for ever, else a time of vcl_clock_us(). They return 0 or a count, or -errno: -EAGAIN when they were not to wait,
+ * -ETIME when the deadline passed (-ETIMEDOUT: the connection itself has timed out), -EINTR when a signal was caught
+ * before anything was done, -EBADF when the handle was closed, or belongs to the parent of a forked process. No
+ * function raises SIGPIPE.
  */
 #ifndef VCL_IO_H
 #define VCL_IO_H
@@ -59,7 +60,7 @@ void vcl_driver_stop_listening(struct vcl_driver *d);
 int vcl_driver_set_keys(struct vcl_driver *d, const struct vcl_server_key *keys, uint8_t nb_keys);
 /* Readable, for poll and epoll, while a connection waits to be accepted. The driver keeps it. */
 int vcl_driver_accept_fd(struct vcl_driver *d);
-uint32_t vcl_driver_socks(struct vcl_driver *d); /* handles that are open */
+uint32_t vcl_driver_socks(struct vcl_driver *d);     /* handles that are open */
 bool vcl_driver_is_ours(const struct vcl_driver *d); /* false in the child of a fork */
 
 /* --- sessions of a client --------------------------------------------------------------------- */
@@ -71,17 +72,17 @@ int vcl_session_repath(struct vcl_driver *d, struct vcl_session *s, const struct
 int vcl_session_advise(struct vcl_driver *d, struct vcl_session *s, uint16_t helper_id, enum vcl_hint hint);
 int vcl_session_query(struct vcl_driver *d, struct vcl_session *s, struct vcl_session_info *out);
 
-/* What happened to sessions: a ring of the last VCL_NOTICES_MAX, read by cursor, so that several readers see all of it. */
+/* What happened to sessions: a ring of the last VCL_NOTICES_MAX, read by cursor: several readers see all of it. */
 #define VCL_NOTICES_MAX 1024
 struct vcl_notice {
-    uint64_t seq; /* 1, 2, 3, ... in this driver */
+    uint64_t seq;             /* 1, 2, 3, ... in this driver */
     enum vcl_event_type type; /* TOKEN_WANTED, PATH_SUSPECT, PATH_MOVED, PATHS_WANTED */
     uint64_t session_id;
     uint16_t server_id, from_helper_id, helper_id;
     uint32_t epoch, nb_conns;
     uint64_t at_us, silent_since_us;
 };
-/* Copies up to max notices with seq > after; the count. When some were overwritten, the first one's seq shows the gap. */
+/* Copies up to max notices with seq > after; the count. When some were overwritten, the first one's seq shows it. */
 int vcl_notices_read(struct vcl_driver *d, uint64_t after, struct vcl_notice *out, int max);
 /* 0 when there is one with seq > after; -ECANCELED once the driver is closing. */
 int vcl_notices_wait(struct vcl_driver *d, uint64_t after, uint64_t deadline_us);
@@ -108,8 +109,8 @@ void vcl_sock_close(struct vcl_sock *s, bool abort);
 /* Closes if need be and gives the memory back; no call on the handle may be running. */
 void vcl_sock_free(struct vcl_sock *s);
 
-/* A descriptor whose readability and writability are those of the connection (POLLIN, POLLOUT, POLLHUP), for select, poll
- * and epoll. Made at the first call, closed with the handle. Never read from it or write to it. */
+/* A descriptor whose readability and writability are those of the connection (POLLIN, POLLOUT, POLLHUP), for select,
+ * poll and epoll. Made at the first call, closed with the handle. Never read from it or write to it. */
 int vcl_sock_fd(struct vcl_sock *s);
 int vcl_sock_take_error(struct vcl_sock *s); /* SO_ERROR: errno of the pending error, or 0; clears it */
 int vcl_sock_info(struct vcl_sock *s, struct vcl_conn_info *out);
@@ -118,13 +119,15 @@ size_t vcl_sock_readable(struct vcl_sock *s); /* FIONREAD */
 struct vcl_session *vcl_sock_session(struct vcl_sock *s);
 
 /* --- counters ----------------------------------------------------------------------------------- */
-#define VCL_IO_COUNTERS(X)                                                                                      \
-    X(rx_calls) X(rx_messages) X(rx_datagrams) /* a message holds several datagrams when the kernel merged them */ \
-    X(rx_kernel_drops)                         /* the UDP receive queue was full */                             \
-    X(tx_calls) X(tx_datagrams) X(tx_gso_messages) X(tx_again) X(tx_gso_refused)                                \
-    X(tx_drops)                                /* the kernel refused a datagram: it counts as lost */           \
-    X(flushes_held) X(wakes) X(timers) X(late_timers)                                                           \
+/* A received message holds several datagrams when the kernel merged them; rx_kernel_drops: its queue was full. A
+ * datagram in tx_drops was refused by the kernel and counts as lost. */
+/* clang-format off */
+#define VCL_IO_COUNTERS(X)                                                       \
+    X(rx_calls) X(rx_messages) X(rx_datagrams) X(rx_kernel_drops)                \
+    X(tx_calls) X(tx_datagrams) X(tx_gso_messages) X(tx_again) X(tx_gso_refused) \
+    X(tx_drops) X(flushes_held) X(wakes) X(timers) X(late_timers)                \
     X(notices_overwritten)
+/* clang-format on */
 struct vcl_io_stats {
 #define VCL_X(name) uint64_t name;
     VCL_IO_COUNTERS(VCL_X)

@@ -21,7 +21,7 @@ static const struct vcl_counter_name vcl_io_counters[] = {
 #define VCL_X(name) {#name, offsetof(struct vcl_io_stats, name)},
     VCL_IO_COUNTERS(VCL_X)
 #undef VCL_X
-    {"lag_us_max", offsetof(struct vcl_io_stats, lag_us_max)},
+        {"lag_us_max", offsetof(struct vcl_io_stats, lag_us_max)},
 };
 
 static const char *const vcl_drop_names[VCL_DROP_COUNT] = {
