@@ -24,8 +24,8 @@ static const char *side_name(enum side side)
 
 static void note(struct application *app, const struct connection *c, enum side side, const char *what, uint64_t number)
 {
-    trace_note(&app->world->trace, app->world->now_us, host_of(c, side), "app", "k%u %s %s %llu", c->number, side_name(side), what,
-               (unsigned long long)number);
+    trace_note(&app->world->trace, app->world->now_us, host_of(c, side), "app", "k%u %s %s %llu", c->number,
+               side_name(side), what, (unsigned long long)number);
 }
 
 void application_attach(struct application *app, struct connection *c, enum side side, struct vcl_conn *conn)
@@ -38,7 +38,8 @@ void application_attach(struct application *app, struct connection *c, enum side
 
 /* --- checks ---------------------------------------------------------------------------------------------- */
 /* Which other stream holds these bytes at this offset: a mixed-up connection rather than a damaged one. */
-static int64_t find_owner(const struct application *app, const struct connection *c, uint64_t offset, const uint8_t *buf, size_t len)
+static int64_t find_owner(const struct application *app, const struct connection *c, uint64_t offset,
+                          const uint8_t *buf, size_t len)
 {
     size_t looked_at = len < 16 ? len : 16;
     if (looked_at < 4)
@@ -50,7 +51,8 @@ static int64_t find_owner(const struct application *app, const struct connection
     return -1;
 }
 
-void application_check(struct application *app, const struct connection *c, enum side side, const uint8_t *buf, size_t len)
+void application_check(struct application *app, const struct connection *c, enum side side, const uint8_t *buf,
+                       size_t len)
 {
     const struct end *end = &c->end[side], *peer = &c->end[side_peer(side)];
     enum direction direction = side_writes(side_peer(side));
@@ -63,8 +65,9 @@ void application_check(struct application *app, const struct connection *c, enum
             verdict_fail(v, now, RULE_I2, "k%u: the %s read bytes of connection k%lld at offset %llu", c->number,
                          side_name(side), (long long)owner, (unsigned long long)(end->read + (uint64_t)wrong));
         else
-            verdict_fail(v, now, RULE_I1, "k%u: the %s read a wrong byte at offset %llu (of a read of %zu at %llu)", c->number,
-                         side_name(side), (unsigned long long)(end->read + (uint64_t)wrong), len, (unsigned long long)end->read);
+            verdict_fail(v, now, RULE_I1, "k%u: the %s read a wrong byte at offset %llu (of a read of %zu at %llu)",
+                         c->number, side_name(side), (unsigned long long)(end->read + (uint64_t)wrong), len,
+                         (unsigned long long)end->read);
     }
     if (end->read + len > peer->written)
         verdict_fail(v, now, RULE_I1, "k%u: the %s read up to %llu, but only %llu bytes were written", c->number,
@@ -76,8 +79,8 @@ static void check_eof(struct application *app, const struct connection *c, enum 
     const struct end *end = &c->end[side], *peer = &c->end[side_peer(side)];
     if (!peer->fin_sent || end->read != peer->written)
         verdict_fail(&app->world->verdict, app->world->now_us, RULE_I1,
-                     "k%u: the %s read the end of the stream at %llu; the peer wrote %llu bytes and %s", c->number, side_name(side),
-                     (unsigned long long)end->read, (unsigned long long)peer->written,
+                     "k%u: the %s read the end of the stream at %llu; the peer wrote %llu bytes and %s", c->number,
+                     side_name(side), (unsigned long long)end->read, (unsigned long long)peer->written,
                      peer->fin_sent ? "ended there" : "goes on");
 }
 
@@ -113,8 +116,8 @@ void application_fail(struct application *app, struct connection *c, enum side s
     end->error = error;
     note(app, c, side, vcl_error_text(error), (uint64_t)error);
     if (!app->error_is_explained(app->ctx, c, side, error))
-        verdict_fail(&app->world->verdict, app->world->now_us, RULE_ERROR, "k%u: the %s got \"%s\" for no reason", c->number,
-                     side_name(side), vcl_error_text(error));
+        verdict_fail(&app->world->verdict, app->world->now_us, RULE_ERROR, "k%u: the %s got \"%s\" for no reason",
+                     c->number, side_name(side), vcl_error_text(error));
     if (!end->conn) {
         end->done = true;
         app->nb_ends_done++;
@@ -138,7 +141,8 @@ static void abort_end(struct application *app, struct connection *c, enum side s
     if (!by_release) {
         int rc = vcl_conn_abort(c->end[side].conn, local_now);
         if (rc != VCL_OK)
-            verdict_fail(&app->world->verdict, app->world->now_us, RULE_CONTRACT, "k%u: vcl_conn_abort gives %d", c->number, rc);
+            verdict_fail(&app->world->verdict, app->world->now_us, RULE_CONTRACT, "k%u: vcl_conn_abort gives %d",
+                         c->number, rc);
     }
     finish(app, c, side, local_now);
 }
@@ -153,8 +157,8 @@ static bool read_once(struct application *app, struct connection *c, enum side s
     int64_t seen = plan->peeks ? vcl_conn_read(end->conn, local_now, peeked, want, true) : 0;
     int64_t got = vcl_conn_read(end->conn, local_now, buf, want, false);
     if (plan->peeks && (seen != got || (got > 0 && memcmp(peeked, buf, (size_t)got) != 0)))
-        verdict_fail(&app->world->verdict, app->world->now_us, RULE_CONTRACT, "k%u: a peek gave %lld, the read %lld", c->number,
-                     (long long)seen, (long long)got);
+        verdict_fail(&app->world->verdict, app->world->now_us, RULE_CONTRACT, "k%u: a peek gave %lld, the read %lld",
+                     c->number, (long long)seen, (long long)got);
     if (got > 0) {
         plant_fault(app, buf, (size_t)got);
         application_check(app, c, side, buf, (size_t)got);
@@ -181,12 +185,13 @@ static bool write_once(struct application *app, struct connection *c, enum side 
     uint64_t left = connection_may_write(c, side) - end->written;
     uint64_t len = rng_between(&app->rng, 1, c->plan.end[side].write_bytes_max);
     len = len < left ? len : left;
-    uint32_t stream = app->plant == PLANT_CROSS && c->number > 0 && end->written >= LEDGER_HEADER_BYTES ? c->number - 1 : c->number;
+    uint32_t stream =
+        app->plant == PLANT_CROSS && c->number > 0 && end->written >= LEDGER_HEADER_BYTES ? c->number - 1 : c->number;
     ledger_fill(app->seed, stream, side_writes(side), end->written, buf, (size_t)len);
     int64_t took = vcl_conn_write(end->conn, local_now, buf, (size_t)len);
     if (took > (int64_t)len || took == 0) {
-        verdict_fail(&app->world->verdict, app->world->now_us, RULE_CONTRACT, "k%u: a write of %llu gives %lld", c->number,
-                     (unsigned long long)len, (long long)took);
+        verdict_fail(&app->world->verdict, app->world->now_us, RULE_CONTRACT, "k%u: a write of %llu gives %lld",
+                     c->number, (unsigned long long)len, (long long)took);
     } else if (took > 0) {
         end->written += (uint64_t)took;
         end->write_blocked = (uint64_t)took < len;
@@ -249,7 +254,8 @@ static uint64_t next_wish(const struct application *app, const struct connection
     uint64_t at = NEVER;
     if (!end->eof && !end->read_blocked && end->next_read_at_us > app->world->now_us)
         at = end->next_read_at_us;
-    if (!end->write_blocked && end->next_write_at_us > app->world->now_us && end->written < connection_may_write(c, side))
+    if (!end->write_blocked && end->next_write_at_us > app->world->now_us &&
+        end->written < connection_may_write(c, side))
         at = earliest(at, end->next_write_at_us);
     return at;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Runs many seeds and reports: see batch.h. Workers are forked; each notes its present seed in shared memory, so that a crash of the
- * code under test is reported with its seed. */
+ * Runs many seeds and reports: see batch.h. Workers are forked; each notes its present seed in shared memory, so that a
+ * crash of the code under test is reported with its seed. */
 #include "batch.h"
 
 #include <inttypes.h>
@@ -68,15 +68,16 @@ static void totals_merge(struct totals *t, const struct totals *more)
 
 static void print_replay(const struct batch_options *o, uint64_t seed)
 {
-    printf("  repeat it: ./postman test --sim-seed %" PRIu64 "\n         or: %s --seed %" PRIu64 " --trace%s%s%s%s\n", seed, o->program,
-           seed, o->only ? " --only " : "", o->only ? o->only : "", o->run.plant != PLANTED_NOTHING ? " --plant " : "",
+    printf("  repeat it: ./postman test --sim-seed %" PRIu64 "\n         or: %s --seed %" PRIu64 " --trace%s%s%s%s\n",
+           seed, o->program, seed, o->only ? " --only " : "", o->only ? o->only : "",
+           o->run.plant != PLANTED_NOTHING ? " --plant " : "",
            o->run.plant != PLANTED_NOTHING ? plant_name(o->run.plant) : "");
 }
 
 static void print_failure(const struct batch_options *o, uint64_t seed, const struct verdict *v)
 {
-    printf("seed %" PRIu64 " FAILED at %" PRIu64 ".%06" PRIu64 " s: %s: %s\n", seed, v->at_us / 1000000, v->at_us % 1000000,
-           rule_name(v->rule), v->text);
+    printf("seed %" PRIu64 " FAILED at %" PRIu64 ".%06" PRIu64 " s: %s: %s\n", seed, v->at_us / 1000000,
+           v->at_us % 1000000, rule_name(v->rule), v->text);
     print_replay(o, seed);
 }
 
@@ -92,7 +93,8 @@ static void run_seed(const struct batch_options *o, uint64_t seed, struct totals
         simulation_run(seed, &silent, &again);
         t->repeated++;
         if (again.hash != result.hash)
-            verdict_fail(&result.verdict, 0, RULE_DETERMINISM, "histories %016" PRIx64 " and %016" PRIx64, result.hash, again.hash);
+            verdict_fail(&result.verdict, 0, RULE_DETERMINISM, "histories %016" PRIx64 " and %016" PRIx64, result.hash,
+                         again.hash);
     }
     alarm(0);
     totals_add(t, seed, &result);
@@ -103,7 +105,8 @@ static void run_seed(const struct batch_options *o, uint64_t seed, struct totals
     } else if (o->run.verbose) {
         printf("seed %" PRIu64 " passed: %" PRIu64 " of %" PRIu64 " connections complete, %" PRIu64 " frames, %" PRIu64
                " moves, all done %" PRIu64 " us after the faults, history %016" PRIx64 "\n",
-               seed, result.completed, result.connections, result.frames, result.moves, result.recovery_us, result.hash);
+               seed, result.completed, result.connections, result.frames, result.moves, result.recovery_us,
+               result.hash);
     }
     fflush(stdout);
 }
@@ -151,11 +154,13 @@ static bool await(const struct batch_options *o, struct worker *worker)
 
 static void print_totals(const struct totals *t, double seconds)
 {
-    printf("%" PRIu64 " seeds, %" PRIu64 " failed, %" PRIu64 " run twice, in %.1f s:", t->seeds, t->failed, t->repeated, seconds);
+    printf("%" PRIu64 " seeds, %" PRIu64 " failed, %" PRIu64 " run twice, in %.1f s:", t->seeds, t->failed, t->repeated,
+           seconds);
 #define SIM_X(name) printf(" " #name " %" PRIu64, t->name);
     RUN_COUNTERS(SIM_X)
 #undef SIM_X
-    printf("\nlongest recovery %" PRIu64 " us (seed %" PRIu64 "), largest engine %" PRIu64 " bytes, histories %016" PRIx64 "\n",
+    printf("\nlongest recovery %" PRIu64 " us (seed %" PRIu64 "), largest engine %" PRIu64
+           " bytes, histories %016" PRIx64 "\n",
            t->recovery_us_max, t->recovery_seed, t->peak_bytes_max, t->hash);
 }
 
@@ -168,7 +173,8 @@ static double seconds_now(void)
 
 static void run_forked(const struct batch_options *o, struct totals *sum)
 {
-    struct worker *workers = mmap(NULL, o->jobs * sizeof *workers, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct worker *workers =
+        mmap(NULL, o->jobs * sizeof *workers, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (workers == MAP_FAILED) {
         perror("vcl-sim: mmap");
         exit(1);
@@ -195,8 +201,8 @@ bool batch_run(const struct batch_options *o)
         fflush(stdout);
         run_seed(o, o->from, &sum);
     } else {
-        printf("seeds %" PRIu64 " to %" PRIu64 ", %u at a time; one alone: %s --seed N\n", o->from, o->from + o->count - 1, o->jobs,
-               o->program);
+        printf("seeds %" PRIu64 " to %" PRIu64 ", %u at a time; one alone: %s --seed N\n", o->from,
+               o->from + o->count - 1, o->jobs, o->program);
         run_forked(o, &sum);
     }
     print_totals(&sum, seconds_now() - start);
@@ -206,8 +212,8 @@ bool batch_run(const struct batch_options *o)
 /* --- self-test ------------------------------------------------------------------------------------------------ */
 static bool plant_is_seen(enum plant plant, uint64_t from, uint64_t count)
 {
-    /* The rule that must see it, and another that may come first: a few foreign bytes cannot be told from damaged ones, and a
-     * connection that waits for a silent path ends by its own timeout. */
+    /* The rule that must see it, and another that may come first: a few foreign bytes cannot be told from damaged ones,
+     * and a connection that waits for a silent path ends by its own timeout. */
     static const enum rule expected[PLANTED_COUNT] = {
         [PLANTED_SWAP] = RULE_I1,     [PLANTED_SKIP] = RULE_I1,       [PLANTED_REPEAT] = RULE_I1,
         [PLANTED_CROSS] = RULE_I2,    [PLANTED_STALE_PATH] = RULE_I3, [PLANTED_SILENCE] = RULE_ERROR,
@@ -228,7 +234,9 @@ static bool plant_is_seen(enum plant plant, uint64_t from, uint64_t count)
         wrong += r.verdict.rule != RULE_NONE && r.verdict.rule != expected[plant] && r.verdict.rule != tolerated[plant];
     }
     printf("planted %-13s seen by %s in %" PRIu64 " of %" PRIu64 " seeds%s\n", plant_name(plant),
-           plant == PLANTED_FLIP_PAYLOAD ? "check counters" : plant == PLANTED_DRIFT ? "determinism" : rule_name(expected[plant]),
+           plant == PLANTED_FLIP_PAYLOAD ? "check counters"
+           : plant == PLANTED_DRIFT      ? "determinism"
+                                         : rule_name(expected[plant]),
            seen, count, wrong ? ", and something else failed" : "");
     return seen > 0 && wrong == 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Many seeds: in several processes, each seed's failure reported with the command that repeats it, and the sums at the end.
+ * Many seeds: in several processes, each seed's failure reported with the command that repeats it, and the sums at the
+ * end.
  */
 #ifndef SIM_BATCH_H
 #define SIM_BATCH_H

@@ -2,16 +2,16 @@
  * Explained errors, completion, memory, and the farewell: see checkers.h. */
 #include "simulation.h"
 
-/* Memory of one engine: what it may need besides the buffers of its connections. Two connections' worth of buffers for each (ring
- * sizes are powers of two), and room for tables, sessions and trunks. */
+/* Memory of one engine: what it may need besides the buffers of its connections. Two connections' worth of buffers for
+ * each (ring sizes are powers of two), and room for tables, sessions and trunks. */
 enum { ENGINE_BYTES_BASE = 2 << 20, CONNECTION_BYTES_OVERHEAD = 32768, RESET_REPEATED_US = 1000000 };
 
 static void fail(struct simulation *sim, enum rule rule, const struct connection *c, const char *what)
 {
     const struct end *client = &c->end[CLIENT], *server = &c->end[SERVER];
     verdict_fail(&sim->world.verdict, sim->world.now_us, rule,
-                 "k%u of c%u: %s (up: %llu of %llu written, %llu read; down: %llu of %llu written, %llu read)", c->number,
-                 c->plan.client, what, (unsigned long long)client->written,
+                 "k%u of c%u: %s (up: %llu of %llu written, %llu read; down: %llu of %llu written, %llu read)",
+                 c->number, c->plan.client, what, (unsigned long long)client->written,
                  (unsigned long long)c->plan.end[CLIENT].total_bytes, (unsigned long long)server->read,
                  (unsigned long long)server->written, (unsigned long long)c->plan.end[SERVER].total_bytes,
                  (unsigned long long)client->read);
@@ -33,7 +33,8 @@ bool checkers_error_is_explained(void *ctx, const struct connection *c, enum sid
     switch (error) {
     case VCL_ERR_RESET:
     case VCL_ERR_CLOSED:
-        return c->aborted || c->abandoned || c->impatient || sim->server.nb_crashes > 0 || c->end[side_peer(side)].error != 0;
+        return c->aborted || c->abandoned || c->impatient || sim->server.nb_crashes > 0 ||
+               c->end[side_peer(side)].error != 0;
     case VCL_ERR_REFUSED:
         return sim->scenario.small_backlog || memory_was_short(sim);
     case VCL_ERR_NOMEM:
@@ -60,7 +61,8 @@ void checkers_completion(struct simulation *sim)
             continue; /* each error was found to be explained when it came */
         else if (server->read != c->plan.end[CLIENT].total_bytes || !server->eof)
             fail(sim, RULE_I1, c, "the server's end has not all");
-        else if (!c->plan.end[CLIENT].release_early && (client->read != c->plan.end[SERVER].total_bytes || !client->eof))
+        else if (!c->plan.end[CLIENT].release_early &&
+                 (client->read != c->plan.end[SERVER].total_bytes || !client->eof))
             fail(sim, RULE_I1, c, "the client's end has not all");
     }
 }
@@ -75,9 +77,11 @@ static void engine_quiet(struct simulation *sim, const struct engine_host *e)
     for (int i = 0; i < VCL_DROP_COUNT; i++)
         drops += stats.drops[i];
     if (stats.frames_resent || stats.path_moves || stats.resumes_sent || stats.ptos || drops || stats.duplicate_bytes)
-        verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_QUIET, "engine %s: %llu frames resent, %llu moves, %llu PTOs, %llu drops, %llu duplicate bytes", host_name(e->host->number),
-                     (unsigned long long)stats.frames_resent, (unsigned long long)stats.path_moves, (unsigned long long)stats.ptos,
-                     (unsigned long long)drops, (unsigned long long)stats.duplicate_bytes);
+        verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_QUIET,
+                     "engine %s: %llu frames resent, %llu moves, %llu PTOs, %llu drops, %llu duplicate bytes",
+                     host_name(e->host->number), (unsigned long long)stats.frames_resent,
+                     (unsigned long long)stats.path_moves, (unsigned long long)stats.ptos, (unsigned long long)drops,
+                     (unsigned long long)stats.duplicate_bytes);
 }
 
 void checkers_quiet(struct simulation *sim)
@@ -91,11 +95,13 @@ void checkers_quiet(struct simulation *sim)
 
 static void engine_memory(struct simulation *sim, const struct engine_host *e, uint32_t nb_connections)
 {
-    uint64_t per_connection = 2 * ((uint64_t)sim->scenario.engine.sndbuf_bytes + sim->scenario.engine.rcvbuf_bytes) + CONNECTION_BYTES_OVERHEAD;
+    uint64_t per_connection = 2 * ((uint64_t)sim->scenario.engine.sndbuf_bytes + sim->scenario.engine.rcvbuf_bytes) +
+                              CONNECTION_BYTES_OVERHEAD;
     uint64_t cap = ENGINE_BYTES_BASE + per_connection * nb_connections;
     if (e->memory.peak_bytes > cap)
-        verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_MEMORY, "engine %s held %llu bytes for %u connections, cap %llu",
-                     host_name(e->host->number), (unsigned long long)e->memory.peak_bytes, nb_connections, (unsigned long long)cap);
+        verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_MEMORY,
+                     "engine %s held %llu bytes for %u connections, cap %llu", host_name(e->host->number),
+                     (unsigned long long)e->memory.peak_bytes, nb_connections, (unsigned long long)cap);
 }
 
 void checkers_memory(struct simulation *sim)
@@ -113,8 +119,8 @@ static void engine_farewell(struct simulation *sim, const struct engine_host *e)
     vcl_engine_stats(e->engine, &stats);
     if (stats.nb_conns != 0 || stats.nb_sessions != 0 || vcl_engine_lingering(e->engine) != 0)
         verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_MEMORY,
-                     "engine %s keeps %u connections (%u lingering) and %u sessions after all is over", host_name(e->host->number),
-                     stats.nb_conns, vcl_engine_lingering(e->engine), stats.nb_sessions);
+                     "engine %s keeps %u connections (%u lingering) and %u sessions after all is over",
+                     host_name(e->host->number), stats.nb_conns, vcl_engine_lingering(e->engine), stats.nb_sessions);
 }
 
 void checkers_farewell(struct simulation *sim)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The observers of a run: I3 on the wire, explained errors, memory caps, and what must hold at the end. (I1 and I2 are checked byte
- * for byte where applications read: application.c.)
+ * The observers of a run: I3 on the wire, explained errors, memory caps, and what must hold at the end. (I1 and I2 are
+ * checked byte for byte where applications read: application.c.)
  */
 #ifndef SIM_CHECKERS_H
 #define SIM_CHECKERS_H
@@ -16,14 +16,14 @@ enum { SESSIONS_MAX = 64, CIDS_MAX = 1024, RESUMES_MAX = 4096 };
 /* What has been seen of one session. */
 struct session_record {
     uint64_t id;
-    bool at_server;                /* the server has sent something for it */
-    uint32_t server_epoch;         /* highest epoch that the server has used; full number */
-    uint32_t delivered_epoch;      /* highest authentic RESUME that reached the server */
-    uint32_t sent_epoch;           /* highest epoch that the client has used */
-    uint16_t path_of_epoch_sent;   /* helper id of the RESUME of sent_epoch */
-    uint16_t server_path;          /* where the server sent at server_epoch */
-    uint32_t client_epoch;         /* as the client's engine said it last */
-    uint64_t moved_at_us;          /* when the client last raised its epoch */
+    bool at_server;              /* the server has sent something for it */
+    uint32_t server_epoch;       /* highest epoch that the server has used; full number */
+    uint32_t delivered_epoch;    /* highest authentic RESUME that reached the server */
+    uint32_t sent_epoch;         /* highest epoch that the client has used */
+    uint16_t path_of_epoch_sent; /* helper id of the RESUME of sent_epoch */
+    uint16_t server_path;        /* where the server sent at server_epoch */
+    uint32_t client_epoch;       /* as the client's engine said it last */
+    uint64_t moved_at_us;        /* when the client last raised its epoch */
     uint32_t moves;
 };
 

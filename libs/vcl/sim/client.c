@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A client process of the simulation: opens its connections when their plans say so, drives their ends, and plays the agent
- * (tokens, candidate paths). */
+ * A client process of the simulation: opens its connections when their plans say so, drives their ends, and plays the
+ * agent (tokens, candidate paths). */
 #include "simulation.h"
 
 #include <assert.h>
@@ -35,8 +35,8 @@ uint8_t client_paths(const struct simulation *sim, struct rng *rng, struct vcl_p
 
 static void note(struct client *client, const char *subject, const char *what, unsigned helper_id, uint32_t epoch)
 {
-    trace_note(&client->sim->world.trace, client->sim->world.now_us, client->engine.host->number, subject, "%s path %u epoch %u", what,
-               helper_id, epoch);
+    trace_note(&client->sim->world.trace, client->sim->world.now_us, client->engine.host->number, subject,
+               "%s path %u epoch %u", what, helper_id, epoch);
 }
 
 /* A new token may make a session start over under another id, before its first connection. */
@@ -53,7 +53,8 @@ static void learn_session(struct client *client)
 static void session_start(struct client *client)
 {
     struct simulation *sim = client->sim;
-    int rc = vcl_session_new(client->engine.engine, engine_host_clock(&client->engine), &client->peer, &client->session);
+    int rc =
+        vcl_session_new(client->engine.engine, engine_host_clock(&client->engine), &client->peer, &client->session);
     client->retry_at_us = NEVER;
     if (rc == VCL_ERR_NOMEM && client->engine.memory.failures > 0) {
         client->session = NULL;
@@ -61,7 +62,8 @@ static void session_start(struct client *client)
         return;
     }
     if (rc != VCL_OK) {
-        verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_CONTRACT, "c%u: vcl_session_new gives %d", client->index, rc);
+        verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_CONTRACT, "c%u: vcl_session_new gives %d",
+                     client->index, rc);
         return;
     }
     learn_session(client);
@@ -91,8 +93,8 @@ static void connection_opened(struct client *client, struct connection *c)
     c->session_id = client->session_id;
     c->client_port = info.local_port;
     trace_name(&client->sim->world.trace, c->cid, c->number);
-    trace_note(&client->sim->world.trace, client->sim->world.now_us, client->engine.host->number, "conn", "k%u opened, port %u",
-               c->number, c->client_port);
+    trace_note(&client->sim->world.trace, client->sim->world.now_us, client->engine.host->number, "conn",
+               "k%u opened, port %u", c->number, c->client_port);
 }
 
 static void connection_event(struct client *client, const struct vcl_event *event)
@@ -100,8 +102,8 @@ static void connection_event(struct client *client, const struct vcl_event *even
     struct application *app = &client->sim->application;
     struct connection *c = vcl_conn_user(event->conn);
     if (!c || c->end[CLIENT].conn != event->conn) {
-        verdict_fail(&app->world->verdict, app->world->now_us, RULE_CONTRACT, "c%u: event %d of a connection that was released",
-                     client->index, (int)event->type);
+        verdict_fail(&app->world->verdict, app->world->now_us, RULE_CONTRACT,
+                     "c%u: event %d of a connection that was released", client->index, (int)event->type);
         return;
     }
     c->end[CLIENT].pump_at_us = app->world->now_us;
@@ -138,7 +140,8 @@ static void client_event(void *self, uint64_t now, const struct vcl_event *event
         break;
     case VCL_EV_PATHS_WANTED:
         note(client, "path", "wants candidates", 0, event->epoch);
-        vcl_session_set_paths(client->session, engine_host_clock(&client->engine), client->peer.paths, client->peer.nb_paths);
+        vcl_session_set_paths(client->session, engine_host_clock(&client->engine), client->peer.paths,
+                              client->peer.nb_paths);
         break;
     default:
         connection_event(client, event);
@@ -148,7 +151,8 @@ static void client_event(void *self, uint64_t now, const struct vcl_event *event
 
 static void token_renew(struct client *client)
 {
-    simulation_token(client->sim, client->index, false, &client->engine.random, client->peer.token, client->peer.token_key);
+    simulation_token(client->sim, client->index, false, &client->engine.random, client->peer.token,
+                     client->peer.token_key);
     vcl_session_set_token(client->session, client->peer.token, client->peer.token_key);
     client->token_at_us = NEVER;
     note(client, "token", "renewed", 0, 0);
@@ -170,7 +174,8 @@ static uint64_t client_run(void *self, uint64_t now)
         if (!c->asked && c->plan.open_at_us <= now)
             connection_open(client, c);
         if (end->conn && !c->opening && end->pump_at_us <= now)
-            end->pump_at_us = application_pump(&client->sim->application, c, CLIENT, engine_host_clock(&client->engine));
+            end->pump_at_us =
+                application_pump(&client->sim->application, c, CLIENT, engine_host_clock(&client->engine));
         if (!c->asked)
             next = earliest(next, c->plan.open_at_us);
         else if (end->conn && !c->opening)
@@ -246,7 +251,8 @@ void client_end(struct client *client, bool in_order)
         c->end[CLIENT].done = true;
         app->nb_ends_done++;
     }
-    trace_note(&app->world->trace, app->world->now_us, client->engine.host->number, "fault", in_order ? "process exits" : "process dies");
+    trace_note(&app->world->trace, app->world->now_us, client->engine.host->number, "fault",
+               in_order ? "process exits" : "process dies");
     if (in_order)
         engine_host_leave(&client->engine);
     else

@@ -6,9 +6,9 @@
 #include <string.h>
 
 enum {
-    ROUNDS_MAX = 1000,         /* of events and sends in one run: more is a livelock between engine and application */
-    SENDS_MAX = 20000,         /* datagrams of one run */
-    ENGINE_RETRY_US = 1000,    /* after vcl_engine_new found no memory */
+    ROUNDS_MAX = 1000,      /* of events and sends in one run: more is a livelock between engine and application */
+    SENDS_MAX = 20000,      /* datagrams of one run */
+    ENGINE_RETRY_US = 1000, /* after vcl_engine_new found no memory */
 };
 
 static void engine_random(void *ctx, void *buf, size_t len)
@@ -32,10 +32,9 @@ static void engine_free(void *ctx, void *block)
 
 static const char *drop_key(int reason)
 {
-    static const char *const keys[VCL_DROP_COUNT] = {
-        "none",
+    static const char *const keys[VCL_DROP_COUNT] = {"none",
 #define VCL_X(name, key, text) key,
-        VCL_DROPS(VCL_X)
+                                                     VCL_DROPS(VCL_X)
 #undef VCL_X
     };
     return keys[reason];
@@ -43,7 +42,8 @@ static const char *drop_key(int reason)
 
 static void fail(struct engine_host *e, const char *what, long long value)
 {
-    verdict_fail(&e->world->verdict, e->world->now_us, RULE_CONTRACT, "engine %s: %s (%lld)", host_name(e->host->number), what, value);
+    verdict_fail(&e->world->verdict, e->world->now_us, RULE_CONTRACT, "engine %s: %s (%lld)",
+                 host_name(e->host->number), what, value);
 }
 
 static bool engine_exists(struct engine_host *e)

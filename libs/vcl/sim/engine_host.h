@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A client or server engine of libs/vcl/core on a simulated host: the driver's loop of engine.h (receive, timer, events, send)
- * in virtual time, with a clock, a random source and an allocator of its own.
+ * A client or server engine of libs/vcl/core on a simulated host: the driver's loop of engine.h (receive, timer,
+ * events, send) in virtual time, with a clock, a random source and an allocator of its own.
  */
 #ifndef SIM_ENGINE_HOST_H
 #define SIM_ENGINE_HOST_H
@@ -31,10 +31,10 @@ struct engine_host {
     struct vcl_config config;
     struct memory memory;
     struct rng random;
-    uint64_t clock_offset_us;  /* the engine's clock = the world's + this */
+    uint64_t clock_offset_us; /* the engine's clock = the world's + this */
     uint16_t port;
     bool reports_lag;
-    bool leaving;              /* vcl_engine_shutdown was called: the farewell goes out, then the process ends */
+    bool leaving; /* vcl_engine_shutdown was called: the farewell goes out, then the process ends */
 };
 
 /* config: limits and the server's identity; this adds allocator, randomness and clock. */

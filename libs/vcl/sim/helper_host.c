@@ -53,7 +53,8 @@ static void helper_receive(struct host *h, uint64_t now, const struct datagram *
 static void server_learn(struct helper_host *helper)
 {
     struct pmw_trunk_keys keys;
-    pmw_trunk_keys_derive(&keys, helper->server.trunk_secret, host_helper_id(helper->host->number), helper->incarnation);
+    pmw_trunk_keys_derive(&keys, helper->server.trunk_secret, host_helper_id(helper->host->number),
+                          helper->incarnation);
     struct relay_server server = {.server_id = helper->server.server_id,
                                   .shard = helper->server.shard,
                                   .addr = host_addr(HOST_SERVER, helper->options.trunk_family, PORT_SERVER)};
@@ -75,7 +76,8 @@ static uint64_t helper_run(struct host *h, uint64_t now, uint64_t lag_us)
     }
     uint64_t due = relay_flush_due(helper->relay, now);
     if (due != UINT64_MAX && due <= now)
-        verdict_fail(&helper->world->verdict, now, RULE_CONTRACT, "relay %s: a due batch was not flushed", host_name(h->number));
+        verdict_fail(&helper->world->verdict, now, RULE_CONTRACT, "relay %s: a due batch was not flushed",
+                     host_name(h->number));
     due = due < helper->server_at_us ? due : helper->server_at_us;
     return due < helper->age_at_us ? due : helper->age_at_us;
 }
@@ -119,8 +121,8 @@ void helper_host_set_server(struct helper_host *helper, const struct helper_serv
     world_host_poke(helper->world, helper->host);
 }
 
-void helper_host_init(struct helper_host *helper, struct world *world, unsigned host_number, const struct helper_options *options,
-                      const struct helper_server *server, struct rng rng)
+void helper_host_init(struct helper_host *helper, struct world *world, unsigned host_number,
+                      const struct helper_options *options, const struct helper_server *server, struct rng rng)
 {
     *helper = (struct helper_host){.world = world, .options = *options, .server = *server, .rng = rng};
     helper->host = world_host_add(world, host_number, &helper_ops, helper);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A helper in the simulation: the real relay of services/helper/worker on a simulated host. It may crash at any instant (its
- * state is gone and nothing is said), start again with the same id and address as the next incarnation, be
- * paused with batches half full, and run out of buffers.
+ * A helper in the simulation: the real relay of services/helper/worker on a simulated host. It may crash at any instant
+ * (its state is gone and nothing is said), start again with the same id and address as the next incarnation, be paused
+ * with batches half full, and run out of buffers.
  */
 #ifndef SIM_HELPER_HOST_H
 #define SIM_HELPER_HOST_H
@@ -43,8 +43,8 @@ struct helper_host {
     bool draining;
 };
 
-void helper_host_init(struct helper_host *helper, struct world *world, unsigned host_number, const struct helper_options *options,
-                      const struct helper_server *server, struct rng rng);
+void helper_host_init(struct helper_host *helper, struct world *world, unsigned host_number,
+                      const struct helper_options *options, const struct helper_server *server, struct rng rng);
 /* The process dies: no farewell, all state and all queued input lost. */
 void helper_host_crash(struct helper_host *helper);
 /* A new process of the same helper: next incarnation, empty tables. It hears of the server after server_delay_us. */

@@ -34,12 +34,13 @@ unsigned host_of_addr(const struct pmw_addr *addr)
 
 const char *host_name(unsigned host)
 {
-    static const char names[HOSTS_MAX][4] = {"s",  "h0", "h1", "h2", "c0", "c1",  "c2",  "c3",  "c4",  "c5",
+    static const char names[HOSTS_MAX][4] = {"s",  "h0", "h1", "h2", "c0",  "c1",  "c2",  "c3",  "c4",  "c5",
                                              "c6", "c7", "c8", "c9", "c10", "c11", "c12", "c13", "c14", "c15"};
     return host < HOSTS_MAX ? names[host] : "?";
 }
 
 uint16_t host_helper_id(unsigned host)
 {
-    return host >= HOST_HELPER && host < HOST_HELPER + HELPERS_MAX ? (uint16_t)(HELPER_ID_BASE + host - HOST_HELPER) : 0;
+    return host >= HOST_HELPER && host < HOST_HELPER + HELPERS_MAX ? (uint16_t)(HELPER_ID_BASE + host - HOST_HELPER)
+                                                                   : 0;
 }

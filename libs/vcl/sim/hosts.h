@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Who lives where. Each host of a simulation has a fixed number, and its addresses follow from it: 198.18.0.0/24 (RFC 2544)
- * and 2001:2::/64 (RFC 5180), host part = HOST_OCTET_BASE + number.
+ * Who lives where. Each host of a simulation has a fixed number, and its addresses follow from it: 198.18.0.0/24 (RFC
+ * 2544) and 2001:2::/64 (RFC 5180), host part = HOST_OCTET_BASE + number.
  */
 #ifndef SIM_HOSTS_H
 #define SIM_HOSTS_H

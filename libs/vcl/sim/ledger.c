@@ -20,7 +20,8 @@ static void header_build(uint32_t connection, uint8_t header[LEDGER_HEADER_BYTES
         header[4 + i] = (uint8_t)(connection >> (24 - 8 * i));
 }
 
-void ledger_fill(uint64_t seed, uint32_t connection, enum direction direction, uint64_t offset, uint8_t *buf, size_t len)
+void ledger_fill(uint64_t seed, uint32_t connection, enum direction direction, uint64_t offset, uint8_t *buf,
+                 size_t len)
 {
     uint64_t key = mix64(seed ^ mix64((uint64_t)connection << 1 | direction));
     uint8_t header[LEDGER_HEADER_BYTES];
@@ -35,8 +36,8 @@ void ledger_fill(uint64_t seed, uint32_t connection, enum direction direction, u
     }
 }
 
-int64_t ledger_mismatch(uint64_t seed, uint32_t connection, enum direction direction, uint64_t offset, const uint8_t *buf,
-                        size_t len)
+int64_t ledger_mismatch(uint64_t seed, uint32_t connection, enum direction direction, uint64_t offset,
+                        const uint8_t *buf, size_t len)
 {
     uint8_t expected[512];
     for (size_t done = 0; done < len;) {

@@ -66,7 +66,8 @@ static bool parse_faults(const char *text, uint32_t *faults)
     for (;;) {
         size_t len = strcspn(text, ",");
         int i = 0;
-        while (i < FAULT_COUNT && (strlen(fault_name((enum fault)i)) != len || strncmp(fault_name((enum fault)i), text, len) != 0))
+        while (i < FAULT_COUNT &&
+               (strlen(fault_name((enum fault)i)) != len || strncmp(fault_name((enum fault)i), text, len) != 0))
             i++;
         if (i == FAULT_COUNT)
             return false;
@@ -96,9 +97,9 @@ static const struct option options[] = {
     {"seed", required_argument, NULL, OPTION_SEED},     {"from", required_argument, NULL, OPTION_FROM},
     {"seeds", required_argument, NULL, OPTION_SEEDS},   {"jobs", required_argument, NULL, OPTION_JOBS},
     {"repeat", required_argument, NULL, OPTION_REPEAT}, {"only", required_argument, NULL, OPTION_ONLY},
-    {"trace", no_argument, NULL, OPTION_TRACE},         {"verbose", no_argument, NULL, OPTION_VERBOSE},     {"plant", required_argument, NULL, OPTION_PLANT},
-    {"self-test", no_argument, NULL, OPTION_SELF_TEST}, {"help", no_argument, NULL, OPTION_HELP},
-    {NULL, 0, NULL, 0},
+    {"trace", no_argument, NULL, OPTION_TRACE},         {"verbose", no_argument, NULL, OPTION_VERBOSE},
+    {"plant", required_argument, NULL, OPTION_PLANT},   {"self-test", no_argument, NULL, OPTION_SELF_TEST},
+    {"help", no_argument, NULL, OPTION_HELP},           {NULL, 0, NULL, 0},
 };
 
 /* Applies one option; false: its argument is wrong. */
@@ -142,7 +143,8 @@ static bool apply(int option, const char *argument, struct batch_options *o)
 
 int main(int argc, char **argv)
 {
-    struct batch_options o = {.program = argv[0], .from = 1, .count = 100, .jobs = 1, .repeat_each = 16, .run.allowed_faults = UINT32_MAX};
+    struct batch_options o = {
+        .program = argv[0], .from = 1, .count = 100, .jobs = 1, .repeat_each = 16, .run.allowed_faults = UINT32_MAX};
     bool self_test = false;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == OPTION_HELP) {

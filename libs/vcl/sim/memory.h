@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The allocator that engines get in the simulator: it counts live bytes and blocks (leaks, caps) and can fail on purpose.
+ * The allocator that engines get in the simulator: it counts live bytes and blocks (leaks, caps) and can fail on
+ * purpose.
  */
 #ifndef SIM_MEMORY_H
 #define SIM_MEMORY_H
@@ -11,10 +12,10 @@
 
 struct memory {
     uint64_t live_bytes, live_blocks, peak_bytes, allocations;
-    uint64_t fail_at;   /* the allocation (counted from 1) that fails first; 0: none does */
-    uint32_t fail_count;/* and how many in a row */
+    uint64_t fail_at;    /* the allocation (counted from 1) that fails first; 0: none does */
+    uint32_t fail_count; /* and how many in a row */
     uint64_t failures;
-    bool lose_frees;    /* planted fault: frees are not counted */
+    bool lose_frees; /* planted fault: frees are not counted */
 };
 
 /* Zeroed memory or NULL; ctx is a struct memory. Shaped for struct vcl_config. */

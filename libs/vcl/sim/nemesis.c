@@ -3,8 +3,8 @@
 #include "simulation.h"
 
 enum {
-    HINT_DELAY_US_MIN = 1000,  /* a control plane needs about three missed heartbeats, 20 ms each ... */
-    HINT_DELAY_US_MAX = 200000,/* ... or much longer */
+    HINT_DELAY_US_MIN = 1000,   /* a control plane needs about three missed heartbeats, 20 ms each ... */
+    HINT_DELAY_US_MAX = 200000, /* ... or much longer */
 };
 
 static uint64_t earliest(uint64_t a, uint64_t b)
@@ -76,7 +76,8 @@ static void crash(struct nemesis *n, struct simulation *sim)
     helper_host_crash(helper);
     helper->restart_at_us = rng_chance(&n->rng, PPM / 4 * 3) ? sim->world.now_us + duration(n, sim) : NEVER;
     if (sim->scenario.nemesis.true_hints)
-        n->hint_at_us[host - HOST_HELPER] = sim->world.now_us + rng_between(&n->rng, HINT_DELAY_US_MIN, HINT_DELAY_US_MAX);
+        n->hint_at_us[host - HOST_HELPER] =
+            sim->world.now_us + rng_between(&n->rng, HINT_DELAY_US_MIN, HINT_DELAY_US_MAX);
 }
 
 /* Most helpers that start are told of the server at once. */
@@ -140,14 +141,20 @@ static void hurt_link(struct nemesis *n, struct simulation *sim, enum fault kind
         link->gray_ppm = (uint32_t)rng_between(&n->rng, PPM / 10, PPM);
         link->gray_bytes_min = rng_chance(&n->rng, PPM / 2) ? 1000 : 0;
     }
-    note(sim, from, kind == FAULT_CUT ? "link cut to" : kind == FAULT_CLOG ? "link clogged to" : "link gray to", to, for_us);
+    note(sim, from,
+         kind == FAULT_CUT    ? "link cut to"
+         : kind == FAULT_CLOG ? "link clogged to"
+                              : "link gray to",
+         to, for_us);
 }
 
 static void hint_clients(struct nemesis *n, struct simulation *sim, uint16_t helper_id, enum vcl_hint hint)
 {
     n->hints++;
     trace_note(&sim->world.trace, sim->world.now_us, HOST_HELPER + helper_id - HELPER_ID_BASE, "hint", "%s",
-               hint == VCL_HINT_DOWN ? "down" : hint == VCL_HINT_UP ? "up" : "drain");
+               hint == VCL_HINT_DOWN ? "down"
+               : hint == VCL_HINT_UP ? "up"
+                                     : "drain");
     for (unsigned i = 0; i < sim->scenario.nb_clients; i++) {
         struct client *client = &sim->clients[i];
         if (!client->session || client->engine.host->paused_until_us > sim->world.now_us)
@@ -216,7 +223,8 @@ static void strike(struct nemesis *n, struct simulation *sim)
         end_process(n, sim, kind);
         break;
     case FAULT_KEYS:
-        if (sim->server.nb_crashes == 0 && sim->identity.nb_keys == 1) /* once: the protocol knows two valid keys (K1) */
+        if (sim->server.nb_crashes == 0 &&
+            sim->identity.nb_keys == 1) /* once: the protocol knows two valid keys (K1) */
             server_rotate_keys(&sim->server);
         break;
     case FAULT_HINT:

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The simulated network: datagrams in flight between hosts, in virtual time, with every fault a UDP network may show.
- * One directed link joins each pair of hosts. Datagrams of a link keep their order unless the reordering fault picks one.
+ * One directed link joins each pair of hosts. Datagrams of a link keep their order unless the reordering fault picks
+ * one.
  */
 #ifndef SIM_NET_H
 #define SIM_NET_H
@@ -13,13 +14,13 @@
 /* All faults, for all links. Zero means off. */
 struct net_options {
     uint32_t loss_ppm;
-    uint32_t loss_burst;          /* datagrams lost in a row once one is, mean */
+    uint32_t loss_burst; /* datagrams lost in a row once one is, mean */
     uint32_t duplicate_ppm;
-    uint32_t reorder_ppm;         /* this share leaves the order of its link ... */
-    uint64_t reorder_us_max;      /* ... and arrives up to this much later */
-    uint32_t corrupt_ppm;         /* bit flips, truncation, or bytes appended */
-    uint32_t replay_ppm;          /* after a datagram, an old one is sent again, from another address as often as not */
-    uint32_t junk_ppm;            /* after a datagram, random bytes with a plausible first byte go to its receiver */
+    uint32_t reorder_ppm;    /* this share leaves the order of its link ... */
+    uint64_t reorder_us_max; /* ... and arrives up to this much later */
+    uint32_t corrupt_ppm;    /* bit flips, truncation, or bytes appended */
+    uint32_t replay_ppm;     /* after a datagram, an old one is sent again, from another address as often as not */
+    uint32_t junk_ppm;       /* after a datagram, random bytes with a plausible first byte go to its receiver */
     uint64_t delay_us_min, delay_us_mean; /* one way: at least min, exponential above it */
     uint32_t bandwidth_bytes_per_ms;      /* of each link; 0: infinite */
     uint32_t queue_bytes_max;             /* waiting for the link; beyond it datagrams are dropped */

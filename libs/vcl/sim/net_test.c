@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The network and the random source of the simulator, tested alone: a network that loses nothing when told to lose a third would let
- * every other test pass. */
+ * The network and the random source of the simulator, tested alone: a network that loses nothing when told to lose a
+ * third would let every other test pass. */
 #include "net.h"
 #include "rng.h"
 

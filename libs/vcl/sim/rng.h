@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The only source of chance in the simulator: PCG32 streams (O'Neill 2014, PCG-XSH-RR 64/32). Every part takes its own
- * stream by rng_split, so that a draw added in one part does not shift the draws of another. Integers only: a seed means the
- * same run on every machine.
+ * stream by rng_split, so that a draw added in one part does not shift the draws of another. Integers only: a seed
+ * means the same run on every machine.
  */
 #ifndef SIM_RNG_H
 #define SIM_RNG_H
@@ -28,7 +28,8 @@ uint64_t rng_u64(struct rng *r);
 uint64_t rng_below(struct rng *r, uint64_t n);
 /* lo <= result <= hi. */
 uint64_t rng_between(struct rng *r, uint64_t lo, uint64_t hi);
-/* Between lo and hi, each power of two as likely as the next: small numbers are common and large ones occur. lo >= 1. */
+/* Between lo and hi, each power of two as likely as the next: small numbers are common and large ones occur. lo >= 1.
+ */
 uint64_t rng_log_between(struct rng *r, uint64_t lo, uint64_t hi);
 bool rng_chance(struct rng *r, uint32_t ppm);
 /* Roughly exponential with this mean (piecewise linear in log2), at most 24 times the mean. */

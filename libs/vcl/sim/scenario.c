@@ -10,8 +10,8 @@
 enum {
     SEGMENT_BYTES_MIN = PMW_TRUNK_HEADER_BYTES + PMW_ENTRY_LONG_V6_BYTES + PMW_FRAME_BYTES_MAX + PMW_TRUNK_TAG_BYTES,
     SHORT_HOLD_US = 500000,
-    FAST_MOVE_US = 1000,          /* between moves, and between hints that ask for one */
-    FAST_MOVES_RUN_US = 3000000,  /* several hundred moves */
+    FAST_MOVE_US = 1000,         /* between moves, and between hints that ask for one */
+    FAST_MOVES_RUN_US = 3000000, /* several hundred moves */
 };
 
 static bool coin(struct rng *rng)
@@ -49,7 +49,8 @@ static void helper_draw(struct scenario *s, struct rng *rng)
     s->helper = (struct helper_options){
         .hold_us_max = (uint32_t)rng_between(rng, 0, 200),
         .trunk_bytes_max = (uint32_t)rng_between(rng, SEGMENT_BYTES_MIN, PMW_TRUNK_BYTES_MAX),
-        .batch_entries_max = coin(rng) ? PMW_TRUNK_ENTRIES_MAX : (uint32_t)rng_log_between(rng, 1, PMW_TRUNK_ENTRIES_MAX),
+        .batch_entries_max =
+            coin(rng) ? PMW_TRUNK_ENTRIES_MAX : (uint32_t)rng_log_between(rng, 1, PMW_TRUNK_ENTRIES_MAX),
         .flows_max = coin(rng) ? 16 : 1024, /* 16: flows are evicted all the time */
         .flow_idle_us = rng_log_between(rng, 1000, 30000000),
         .no_buffer_ppm = rng_chance(rng, PPM / 8) ? 20000 : 0,
@@ -174,10 +175,14 @@ const char *fault_name(enum fault fault)
 static void restrict_faults(struct scenario *s, uint32_t allowed)
 {
     uint32_t *const net_faults[FAULT_COUNT] = {
-        [FAULT_LOSS] = &s->net.loss_ppm,        [FAULT_DUPLICATE] = &s->net.duplicate_ppm,
-        [FAULT_REORDER] = &s->net.reorder_ppm,  [FAULT_CORRUPT] = &s->net.corrupt_ppm,
-        [FAULT_REPLAY] = &s->net.replay_ppm,    [FAULT_JUNK] = &s->net.junk_ppm,
-        [FAULT_BUFFERS] = &s->helper.no_buffer_ppm, [FAULT_BANDWIDTH] = &s->net.bandwidth_bytes_per_ms,
+        [FAULT_LOSS] = &s->net.loss_ppm,
+        [FAULT_DUPLICATE] = &s->net.duplicate_ppm,
+        [FAULT_REORDER] = &s->net.reorder_ppm,
+        [FAULT_CORRUPT] = &s->net.corrupt_ppm,
+        [FAULT_REPLAY] = &s->net.replay_ppm,
+        [FAULT_JUNK] = &s->net.junk_ppm,
+        [FAULT_BUFFERS] = &s->helper.no_buffer_ppm,
+        [FAULT_BANDWIDTH] = &s->net.bandwidth_bytes_per_ms,
     };
     s->nemesis.enabled &= allowed;
     for (int i = 0; i < FAULT_COUNT; i++)
@@ -224,13 +229,17 @@ void scenario_print(const struct scenario *s)
     const struct net_options *n = &s->net;
     printf("  %u clients (IPv%u), %u helpers%s, faults for %" PRIu64 " ms, then %s\n", s->nb_clients, s->client_family,
            s->nb_helpers, s->direct_path ? " and the direct path" : "", s->fault_us / 1000,
-           s->heal == HEAL_ALL ? "all is well" : s->healed_path == HOST_SERVER ? "only the direct path works" : "one helper works");
+           s->heal == HEAL_ALL             ? "all is well"
+           : s->healed_path == HOST_SERVER ? "only the direct path works"
+                                           : "one helper works");
     if (s->quiet)
         printf("  a quiet run\n");
-    printf("  loss %u ppm (bursts of %u), duplicates %u, reordering %u by up to %" PRIu64 " us, corruption %u, replay %u, junk %u\n",
-           n->loss_ppm, n->loss_burst, n->duplicate_ppm, n->reorder_ppm, n->reorder_us_max, n->corrupt_ppm, n->replay_ppm,
-           n->junk_ppm);
-    printf("  delay %" PRIu64 "-%" PRIu64 " us, bandwidth %u B/ms, queue %u B; helpers hold %u us, %u flows, segment %u B\n",
+    printf("  loss %u ppm (bursts of %u), duplicates %u, reordering %u by up to %" PRIu64
+           " us, corruption %u, replay %u, junk %u\n",
+           n->loss_ppm, n->loss_burst, n->duplicate_ppm, n->reorder_ppm, n->reorder_us_max, n->corrupt_ppm,
+           n->replay_ppm, n->junk_ppm);
+    printf("  delay %" PRIu64 "-%" PRIu64
+           " us, bandwidth %u B/ms, queue %u B; helpers hold %u us, %u flows, segment %u B\n",
            n->delay_us_min, n->delay_us_mean, n->bandwidth_bytes_per_ms, n->queue_bytes_max, s->helper.hold_us_max,
            s->helper.flows_max, s->helper.trunk_bytes_max);
     printf("  each %" PRIu64 " us, for up to %" PRIu64 " us:", s->nemesis.gap_us_mean, s->nemesis.duration_us_max);
@@ -238,12 +247,13 @@ void scenario_print(const struct scenario *s)
         if (s->nemesis.enabled & 1u << i)
             printf(" %s", fault_name((enum fault)i));
     const struct vcl_config *e = &s->engine;
-    printf("%s\n  buffers %u/%u B, backlog %u; PTO %u, %u to %u us, ack delay %u us%s%s\n", s->nemesis.true_hints ? ", true hints" : "",
-           e->sndbuf_bytes, e->rcvbuf_bytes, e->backlog_max, e->pto_initial_us, e->pto_min_us, e->pto_max_us, e->max_ack_delay_us,
-           s->short_hold ? ", short hold" : "", s->fast_moves ? ", fast moves" : "");
+    printf("%s\n  buffers %u/%u B, backlog %u; PTO %u, %u to %u us, ack delay %u us%s%s\n",
+           s->nemesis.true_hints ? ", true hints" : "", e->sndbuf_bytes, e->rcvbuf_bytes, e->backlog_max,
+           e->pto_initial_us, e->pto_min_us, e->pto_max_us, e->max_ack_delay_us, s->short_hold ? ", short hold" : "",
+           s->fast_moves ? ", fast moves" : "");
     if (s->memory_fault.host != HOST_NONE)
-        printf("  host %s: allocations %" PRIu64 " to +%u fail\n", host_name(s->memory_fault.host), s->memory_fault.fail_at,
-               s->memory_fault.fail_count);
+        printf("  host %s: allocations %" PRIu64 " to +%u fail\n", host_name(s->memory_fault.host),
+               s->memory_fault.fail_at, s->memory_fault.fail_count);
     if (s->expired_tokens)
         printf("  first tokens are expired, new ones take %" PRIu64 " us\n", s->token_delay_us);
 }

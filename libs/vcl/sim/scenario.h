@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Everything that a seed decides. Swarm testing (Groce et al. 2012): each seed switches each kind of fault on or off before it
- * draws intensities, so that some runs are cruel in one way only.
+ * Everything that a seed decides. Swarm testing (Groce et al. 2012): each seed switches each kind of fault on or off
+ * before it draws intensities, so that some runs are cruel in one way only.
  */
 #ifndef SIM_SCENARIO_H
 #define SIM_SCENARIO_H
@@ -12,48 +12,48 @@
 
 /* Every kind of fault, by the name that scenarios, --only and docs/failure-model.md use. First those that the nemesis
  * brings at random moments, then those of the network itself, then those of memory and tokens. */
-#define FAULTS(X)                                                                          \
-    X(FAULT_HELPER_CRASH, "helper_crash")   /* a helper dies; often it comes back */        \
-    X(FAULT_HELPER_PAUSE, "helper_pause")   /* zombie: old batches and a full queue later */ \
-    X(FAULT_CLIENT_PAUSE, "client_pause")                                                  \
-    X(FAULT_SERVER_PAUSE, "server_pause")                                                  \
-    X(FAULT_CUT, "cut")                     /* one direction of one link */                 \
-    X(FAULT_ISOLATE, "isolate")             /* all links of a host, one direction or both */ \
-    X(FAULT_CLOG, "clog")                   /* a link holds all back, then gives it at once */ \
-    X(FAULT_GRAY, "gray")                   /* a link loses a share, or the large ones */   \
-    X(FAULT_HINT, "hint")                   /* the control plane says something, true or not */ \
-    X(FAULT_PATHS, "paths")                 /* the control plane gives another list of candidates */ \
-    X(FAULT_LATE_TABLE, "late_table")       /* a helper that starts knows no server for a while */ \
-    X(FAULT_KEYS, "keys")                   /* the server's token keys rotate */            \
-    X(FAULT_CLIENT_CRASH, "client_crash")   /* a client process is gone, silently */        \
-    X(FAULT_CLIENT_EXIT, "client_exit")     /* a client process ends in an orderly way */   \
-    X(FAULT_SERVER_CRASH, "server_crash")   /* the server process is gone; a new one starts */ \
-    X(FAULT_LOSS, "loss")                                                                  \
-    X(FAULT_DUPLICATE, "duplicate")                                                        \
-    X(FAULT_REORDER, "reorder")                                                            \
-    X(FAULT_CORRUPT, "corrupt")                                                            \
-    X(FAULT_REPLAY, "replay")                                                              \
-    X(FAULT_JUNK, "junk")                                                                  \
-    X(FAULT_BANDWIDTH, "bandwidth")                                                        \
-    X(FAULT_BUFFERS, "buffers")             /* helpers run out of them */                   \
-    X(FAULT_MEMORY, "memory")               /* allocations of one engine fail */            \
-    X(FAULT_TOKENS, "tokens")               /* first tokens are out of their time */        \
-    X(FAULT_SHORT_HOLD, "short_hold")       /* T_hold is so short that outages end connections */ \
-    X(FAULT_FAST_MOVES, "fast_moves")       /* paths change so often that the epoch's low 8 bits wrap */
+#define FAULTS(X)                                                                                                      \
+    X(FAULT_HELPER_CRASH, "helper_crash") /* a helper dies; often it comes back */                                     \
+    X(FAULT_HELPER_PAUSE, "helper_pause") /* zombie: old batches and a full queue later */                             \
+    X(FAULT_CLIENT_PAUSE, "client_pause")                                                                              \
+    X(FAULT_SERVER_PAUSE, "server_pause")                                                                              \
+    X(FAULT_CUT, "cut")                   /* one direction of one link */                                              \
+    X(FAULT_ISOLATE, "isolate")           /* all links of a host, one direction or both */                             \
+    X(FAULT_CLOG, "clog")                 /* a link holds all back, then gives it at once */                           \
+    X(FAULT_GRAY, "gray")                 /* a link loses a share, or the large ones */                                \
+    X(FAULT_HINT, "hint")                 /* the control plane says something, true or not */                          \
+    X(FAULT_PATHS, "paths")               /* the control plane gives another list of candidates */                     \
+    X(FAULT_LATE_TABLE, "late_table")     /* a helper that starts knows no server for a while */                       \
+    X(FAULT_KEYS, "keys")                 /* the server's token keys rotate */                                         \
+    X(FAULT_CLIENT_CRASH, "client_crash") /* a client process is gone, silently */                                     \
+    X(FAULT_CLIENT_EXIT, "client_exit")   /* a client process ends in an orderly way */                                \
+    X(FAULT_SERVER_CRASH, "server_crash") /* the server process is gone; a new one starts */                           \
+    X(FAULT_LOSS, "loss")                                                                                              \
+    X(FAULT_DUPLICATE, "duplicate")                                                                                    \
+    X(FAULT_REORDER, "reorder")                                                                                        \
+    X(FAULT_CORRUPT, "corrupt")                                                                                        \
+    X(FAULT_REPLAY, "replay")                                                                                          \
+    X(FAULT_JUNK, "junk")                                                                                              \
+    X(FAULT_BANDWIDTH, "bandwidth")                                                                                    \
+    X(FAULT_BUFFERS, "buffers")       /* helpers run out of them */                                                    \
+    X(FAULT_MEMORY, "memory")         /* allocations of one engine fail */                                             \
+    X(FAULT_TOKENS, "tokens")         /* first tokens are out of their time */                                         \
+    X(FAULT_SHORT_HOLD, "short_hold") /* T_hold is so short that outages end connections */                            \
+    X(FAULT_FAST_MOVES, "fast_moves") /* paths change so often that the epoch's low 8 bits wrap */
 enum fault {
 #define SIM_X(name, text) name,
     FAULTS(SIM_X)
 #undef SIM_X
-    FAULT_COUNT,
+        FAULT_COUNT,
     FAULT_NEMESIS_COUNT = FAULT_LOSS, /* those below are the nemesis's */
 };
 const char *fault_name(enum fault fault);
 
 struct nemesis_options {
-    uint32_t enabled; /* bit set of faults below FAULT_NEMESIS_COUNT */
-    uint64_t gap_us_mean;      /* between two faults */
+    uint32_t enabled;     /* bit set of faults below FAULT_NEMESIS_COUNT */
+    uint64_t gap_us_mean; /* between two faults */
     uint64_t duration_us_max;
-    bool true_hints;           /* a crash and a restart are told to the clients, after a while */
+    bool true_hints; /* a crash and a restart are told to the clients, after a while */
 };
 
 enum heal {
@@ -81,19 +81,20 @@ struct scenario {
     struct workload_options workload;
     struct memory_fault memory_fault;
 
-    struct vcl_config engine;   /* limits and timers of every engine of the run */
+    struct vcl_config engine; /* limits and timers of every engine of the run */
     uint32_t endpoint_poll_us_max;
-    uint64_t accept_gap_us;     /* the server application takes connections at this pace; 0: at once */
-    bool small_backlog;         /* refusals are expected */
-    bool expired_tokens;        /* the first token of each client is out of its time */
-    uint64_t token_delay_us;    /* how long an agent takes to get a new one */
-    bool reports_lag;           /* drivers tell the engine by how much a pause made them late */
-    bool clock_offsets;         /* each host's clock starts somewhere else */
+    uint64_t accept_gap_us;  /* the server application takes connections at this pace; 0: at once */
+    bool small_backlog;      /* refusals are expected */
+    bool expired_tokens;     /* the first token of each client is out of its time */
+    uint64_t token_delay_us; /* how long an agent takes to get a new one */
+    bool reports_lag;        /* drivers tell the engine by how much a pause made them late */
+    bool clock_offsets;      /* each host's clock starts somewhere else */
     bool short_hold, fast_moves;
-    bool quiet;                 /* no fault at all and an even network: nothing may be sent twice and no path left */
+    bool quiet; /* no fault at all and an even network: nothing may be sent twice and no path left */
 };
 
-/* Every draw is made whatever `allowed` (a bit set of faults) is, so that a run with fewer faults is otherwise the same. */
+/* Every draw is made whatever `allowed` (a bit set of faults) is, so that a run with fewer faults is otherwise the
+ * same. */
 void scenario_draw(struct scenario *s, uint64_t seed, uint32_t allowed, struct rng *rng);
 /* Several lines for a human. */
 void scenario_print(const struct scenario *s);

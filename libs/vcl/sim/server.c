@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The server process of the simulation: takes connections from the backlog, learns from their first bytes which ones they are, and
- * drives their ends. */
+ * The server process of the simulation: takes connections from the backlog, learns from their first bytes which ones
+ * they are, and drives their ends. */
 #include "simulation.h"
 
 #include <assert.h>
@@ -146,7 +146,8 @@ static void server_event(void *self, uint64_t now, const struct vcl_event *event
     if (!n)
         return; /* it still waits in the backlog: it will be looked at when it is accepted */
     if (n->conn != event->conn) {
-        fail(server, RULE_CONTRACT, "event of a connection that was released", n->connection ? n->connection->number : 0);
+        fail(server, RULE_CONTRACT, "event of a connection that was released",
+             n->connection ? n->connection->number : 0);
         return;
     }
     n->pump_at_us = now;
@@ -230,8 +231,8 @@ void server_start(struct server *server)
     server->start_at_us = NEVER;
     simulation_new_identity(server->sim);
     server_config(server->sim, &config);
-    trace_note(&server->sim->world.trace, server->sim->world.now_us, HOST_SERVER, "fault", "another process starts, server %u",
-               config.server_id);
+    trace_note(&server->sim->world.trace, server->sim->world.now_us, HOST_SERVER, "fault",
+               "another process starts, server %u", config.server_id);
     engine_host_start(&server->engine, &config);
 }
 
@@ -242,7 +243,8 @@ void server_rotate_keys(struct server *server)
     id->nb_keys = 2;
     id->keys[0].key_id++;
     rng_bytes(&server->sim->identity_rng, id->keys[0].key, sizeof id->keys[0].key);
-    trace_note(&server->sim->world.trace, server->sim->world.now_us, HOST_SERVER, "fault", "keys rotate to %u", id->keys[0].key_id);
+    trace_note(&server->sim->world.trace, server->sim->world.now_us, HOST_SERVER, "fault", "keys rotate to %u",
+               id->keys[0].key_id);
     server_config(server->sim, &server->engine.config); /* for an engine that waits for memory to be made */
     if (!server->engine.engine)
         return;

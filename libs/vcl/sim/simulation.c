@@ -8,18 +8,18 @@
 #include <string.h>
 
 enum {
-    STEPS_MAX = 20000000,              /* of one run; the largest honest runs need a tenth */
-    LIVE_US_BASE = 10000000,           /* I4: a dead path noticed by a keepalive (5 s, S12), then moves 1 s apart (S9) */
-    FAREWELL_US_SLACK = 15000000,      /* beyond the tombstones and idle sessions */
-    UNIX_START_S = 1700000000,         /* the date of virtual time 0 */
+    STEPS_MAX = 20000000,         /* of one run; the largest honest runs need a tenth */
+    LIVE_US_BASE = 10000000,      /* I4: a dead path noticed by a keepalive (5 s, S12), then moves 1 s apart (S9) */
+    FAREWELL_US_SLACK = 15000000, /* beyond the tombstones and idle sessions */
+    UNIX_START_S = 1700000000,    /* the date of virtual time 0 */
     TOKEN_LIFETIME_S = 600,
-    TOKEN_EXPIRED_S = 700,             /* lifetime and skew (30 s) are over */
-    CLOCK_SKEW_S = 10,                 /* of a host's date, either way: within the skew that servers allow */
+    TOKEN_EXPIRED_S = 700, /* lifetime and skew (30 s) are over */
+    CLOCK_SKEW_S = 10,     /* of a host's date, either way: within the skew that servers allow */
 };
 
 const char *plant_name(enum plant plant)
 {
-    static const char *const names[PLANTED_COUNT] = {"nothing", "flip-payload", "swap",  "skip",  "repeat",
+    static const char *const names[PLANTED_COUNT] = {"nothing", "flip-payload", "swap",    "skip", "repeat",
                                                      "cross",   "stale-path",   "silence", "leak", "drift"};
     return names[plant];
 }
@@ -173,7 +173,8 @@ static void build(struct simulation *sim, const struct run_options *options)
     server_init(&sim->server, sim, &hosts);
     struct helper_server known = simulation_helper_server(sim);
     for (unsigned i = 0; i < sim->scenario.nb_helpers; i++)
-        helper_host_init(&sim->helpers[i], &sim->world, HOST_HELPER + i, &sim->scenario.helper, &known, rng_split(&hosts, 100 + i));
+        helper_host_init(&sim->helpers[i], &sim->world, HOST_HELPER + i, &sim->scenario.helper, &known,
+                         rng_split(&hosts, 100 + i));
     for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
         client_init(&sim->clients[i], sim, i, &hosts);
     build_connections(sim, &plans);
@@ -227,7 +228,8 @@ static uint64_t honest_work_us(const struct simulation *sim)
         const struct connection_plan *plan = &sim->connections[i].plan;
         for (int side = 0; side < SIDES; side++) {
             const struct end_plan *end = &plan->end[side], *peer = &plan->end[side_peer((enum side)side)];
-            /* A call draws its size evenly from 1 to the maximum; each round of request and response has two more calls. */
+            /* A call draws its size evenly from 1 to the maximum; each round of request and response has two more
+             * calls. */
             uint64_t writes = 2 * end->total_bytes / end->write_bytes_max + 2 + 2 * plan->rounds;
             uint64_t reads = 2 * peer->total_bytes / end->read_bytes_max + 2 + 2 * plan->rounds;
             work_us += writes * end->write_gap_us + reads * end->read_gap_us;
@@ -264,7 +266,8 @@ static void phase_calm(struct simulation *sim, struct run_result *result)
 static void phase_farewell(struct simulation *sim)
 {
     const struct vcl_config *config = &sim->server.engine.config;
-    uint64_t now = sim->world.now_us, clients_leave = now + config->hold_us + 2 * config->tombstone_us + FAREWELL_US_SLACK;
+    uint64_t now = sim->world.now_us,
+             clients_leave = now + config->hold_us + 2 * config->tombstone_us + FAREWELL_US_SLACK;
     trace_note(&sim->world.trace, now, HOST_SERVER, "phase", "farewell");
     server_drop_newcomers(&sim->server);
     for (unsigned i = 0; i < sim->scenario.nb_helpers; i++)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * One run: all parts of a seed's world, and the phases it goes through:
- *   faults     0 .. scenario.fault_us: connections open and work while the nemesis and the network do their worst
- *   calm       no fault any more, at least one path of each client works: everything must be delivered in bounded time (I4)
- *   farewell   applications are gone: engines must let go of every connection and all memory
+ *   faults     0 .. scenario.fault_us: connections open and work while the nemesis and the network do their worst;
+ *   calm       no fault any more, one path of each client works at least: all must be delivered in bounded time;
+ *   farewell   applications are gone: engines must let go of every connection and all memory.
  */
 #ifndef SIM_SIMULATION_H
 #define SIM_SIMULATION_H
@@ -52,9 +52,9 @@ struct client {
     struct vcl_session *session;
     uint64_t session_id;
     struct vcl_peer peer;
-    bool gone;            /* the process has ended before the run did */
-    uint64_t token_at_us; /* when the agent will have a new token; NEVER: none was asked for */
-    uint64_t retry_at_us; /* memory was short */
+    bool gone;                      /* the process has ended before the run did */
+    uint64_t token_at_us;           /* when the agent will have a new token; NEVER: none was asked for */
+    uint64_t retry_at_us;           /* memory was short */
     struct connection *connections; /* its own, side by side in the simulation's array */
     uint32_t nb_connections;
 };
@@ -75,8 +75,8 @@ struct server {
     struct engine_host engine;
     struct newcomer newcomers[NEWCOMERS_MAX];
     uint32_t nb_newcomers;
-    bool closing;      /* the run is over: what comes late is aborted */
-    bool accept_waits; /* something may be in the backlog */
+    bool closing;         /* the run is over: what comes late is aborted */
+    bool accept_waits;    /* something may be in the backlog */
     uint64_t start_at_us; /* after a crash; NEVER otherwise */
     uint32_t nb_crashes;
     uint64_t accept_at_us;
@@ -90,9 +90,10 @@ struct nemesis {
     uint64_t hints, faults;
 };
 
-#define RUN_COUNTERS(X)                                                                                         \
-    X(connections) X(completed) X(frames) X(bytes) X(resent) X(check_drops) X(steps) X(faults) X(crashes) X(pauses) \
-    X(moves) X(resumes)
+#define RUN_COUNTERS(X)                                                                                                \
+    X(connections)                                                                                                     \
+    X(completed) X(frames) X(bytes) X(resent) X(check_drops) X(steps) X(faults) X(crashes) X(pauses) X(moves)          \
+        X(resumes)
 struct run_result {
     struct verdict verdict;
     uint64_t hash;        /* of the whole history */

@@ -65,7 +65,8 @@ void trace_datagram(struct trace *t, uint64_t now, unsigned from_host, unsigned 
                     enum origin origin, enum fate fate, bool altered, uint64_t flight_us)
 {
     hash_number(t, now);
-    hash_number(t, (uint64_t)from_host << 48 | (uint64_t)to_host << 40 | (uint64_t)origin << 32 | (uint64_t)fate << 8 | altered);
+    hash_number(t, (uint64_t)from_host << 48 | (uint64_t)to_host << 40 | (uint64_t)origin << 32 | (uint64_t)fate << 8 |
+                       altered);
     hash_number(t, flight_us);
     hash_bytes(t, buf, len);
     if (!t->print)

@@ -81,13 +81,15 @@ static void add_resume_ack(const struct trace *t, struct line *l, const uint8_t 
     char cid[24];
     if (pmw_resume_ack_decode(buf, len, &f) < 0)
         return;
-    add(l, "RESUME_ACK s%04x ep %" PRIu32 " nonce %04x", (unsigned)(f.session_id & 0xffff), f.epoch, (unsigned)(f.nonce & 0xffff));
+    add(l, "RESUME_ACK s%04x ep %" PRIu32 " nonce %04x", (unsigned)(f.session_id & 0xffff), f.epoch,
+        (unsigned)(f.nonce & 0xffff));
     for (int i = 0; i < f.nb_conns; i++) {
         add(l, " (%s", trace_cid_text(t, f.conns[i].cid, cid));
         if (f.conns[i].window == PMW_WINDOW_GONE)
             add(l, " gone)");
         else
-            add(l, " rcv %" PRIu64 " una %" PRIu64 " win %" PRIu32 ")", f.conns[i].rcv_nxt, f.conns[i].snd_una, f.conns[i].window);
+            add(l, " rcv %" PRIu64 " una %" PRIu64 " win %" PRIu32 ")", f.conns[i].rcv_nxt, f.conns[i].snd_una,
+                f.conns[i].window);
     }
 }
 
@@ -96,7 +98,10 @@ static void add_probe(struct line *l, const uint8_t *buf, size_t len, int type)
     struct pmw_probe f;
     if (pmw_probe_decode(buf, len, &f) < 0)
         return;
-    add(l, "%s s%04x nonce %04x ep %" PRIu32 " path %u", type == PMW_PROBE ? "PROBE" : type == PMW_PONG ? "PONG" : "ECHO",
+    add(l, "%s s%04x nonce %04x ep %" PRIu32 " path %u",
+        type == PMW_PROBE  ? "PROBE"
+        : type == PMW_PONG ? "PONG"
+                           : "ECHO",
         (unsigned)(f.session_id & 0xffff), (unsigned)(f.nonce & 0xffff), f.epoch, f.helper_id);
     if (type == PMW_PONG)
         add(l, " inc %" PRIu32 "%s", f.incarnation, f.state ? " draining" : "");
@@ -107,7 +112,8 @@ static void add_reset(const struct trace *t, struct line *l, const uint8_t *buf,
     struct pmw_reset f;
     char cid[24];
     if (pmw_reset_decode(buf, len, &f) >= 0)
-        add(l, "RESET %s offset %" PRIu64 " reason %u ep %" PRIu32, trace_cid_text(t, f.cid, cid), f.offset, f.reason, f.epoch);
+        add(l, "RESET %s offset %" PRIu64 " reason %u ep %" PRIu32, trace_cid_text(t, f.cid, cid), f.offset, f.reason,
+            f.epoch);
 }
 
 static void add_frame(const struct trace *t, struct line *l, const uint8_t *buf, size_t len);

@@ -29,7 +29,7 @@ struct verdict {
     char text[320];
 };
 
-__attribute__((format(printf, 4, 5))) void verdict_fail(struct verdict *v, uint64_t at_us, enum rule rule, const char *format,
-                                                        ...);
+__attribute__((format(printf, 4, 5))) void verdict_fail(struct verdict *v, uint64_t at_us, enum rule rule,
+                                                        const char *format, ...);
 
 #endif

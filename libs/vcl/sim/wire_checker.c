@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * I3 on the wire: which epoch and path each frame of a session uses, at the client and at the server: see checkers.h. */
+ * I3 on the wire: which epoch and path each frame of a session uses, at the client and at the server: see checkers.h.
+ */
 #include "simulation.h"
 
 #include <string.h>
@@ -16,8 +17,8 @@ void checkers_session(struct checkers *k, uint64_t session_id)
 {
     if (k->nb_sessions == SESSIONS_MAX)
         return;
-    k->sessions[k->nb_sessions++] = (struct session_record){.id = session_id, .server_path = PATH_UNKNOWN,
-                                                            .path_of_epoch_sent = PATH_UNKNOWN};
+    k->sessions[k->nb_sessions++] =
+        (struct session_record){.id = session_id, .server_path = PATH_UNKNOWN, .path_of_epoch_sent = PATH_UNKNOWN};
 }
 
 static struct session_record *session_find(struct checkers *k, uint64_t session_id)
@@ -98,10 +99,12 @@ void checkers_client_sent(struct simulation *sim, uint64_t now, const struct vcl
             s->sent_epoch = open.epoch;
         break;
     case PMW_RESUME:
-        if (pmw_resume_decode(out->bytes, out->len, &resume) < 0 || !(s = session_find(&sim->checkers, resume.session_id)))
+        if (pmw_resume_decode(out->bytes, out->len, &resume) < 0 ||
+            !(s = session_find(&sim->checkers, resume.session_id)))
             break;
         if (resume.helper_id != host_helper_id(host_of_addr(&out->to)))
-            fail(sim, "RESUME names another path than it takes", s->id, resume.helper_id, host_helper_id(host_of_addr(&out->to)));
+            fail(sim, "RESUME names another path than it takes", s->id, resume.helper_id,
+                 host_helper_id(host_of_addr(&out->to)));
         client_epoch(sim, s, now, &resume);
         uint64_t *slot = resume_slot(&sim->checkers, out->bytes, out->len, &hash);
         *slot = hash;
@@ -114,8 +117,8 @@ void checkers_client_sent(struct simulation *sim, uint64_t now, const struct vcl
 /* --- at the server ---------------------------------------------------------------------------------------- */
 typedef void frame_visitor(struct simulation *sim, const uint8_t *frame, size_t len, uint16_t path);
 
-/* Calls visit for the C-frame, or for each of the batch. A batch names its helper itself: its address may be that of a replayed
- * copy until the helper's next batch. */
+/* Calls visit for the C-frame, or for each of the batch. A batch names its helper itself: its address may be that of a
+ * replayed copy until the helper's next batch. */
 static void each_frame(struct simulation *sim, const uint8_t *buf, size_t len, uint16_t path, frame_visitor *visit)
 {
     struct pmw_trunk trunk;
@@ -157,7 +160,8 @@ static void server_flow_frame(struct simulation *sim, const struct pmw_frame *f,
     /* Replayed copies from other addresses may be first, and then lead elsewhere until the client's next epoch. */
     if (sim->scenario.net.replay_ppm == 0 && epoch == s->sent_epoch && s->path_of_epoch_sent != PATH_UNKNOWN &&
         path != s->path_of_epoch_sent)
-        fail(sim, "the server sends on another path than the client's RESUME named", s->id, path, s->path_of_epoch_sent);
+        fail(sim, "the server sends on another path than the client's RESUME named", s->id, path,
+             s->path_of_epoch_sent);
 }
 
 static void server_frame_sent(struct simulation *sim, const uint8_t *frame, size_t len, uint16_t path)
@@ -183,7 +187,8 @@ void checkers_server_sent(struct simulation *sim, uint64_t now, const struct vcl
         path = trunk.helper_id;
     /* A batch replayed from another address, and first there, leads the trunk astray until the helper's next one. */
     if (path != receiver && sim->scenario.net.replay_ppm == 0)
-        verdict_fail(&sim->world.verdict, now, RULE_I3, "the server sends a datagram of path %u to the helper %u", path, receiver);
+        verdict_fail(&sim->world.verdict, now, RULE_I3, "the server sends a datagram of path %u to the helper %u", path,
+                     receiver);
     each_frame(sim, out->bytes, out->len, path, server_frame_sent);
 }
 
@@ -236,5 +241,6 @@ void checkers_server_session(struct simulation *sim, const struct connection *c,
     if (info.epoch < s->server_epoch || info.epoch < s->delivered_epoch || info.epoch > s->sent_epoch)
         fail(sim, "the server's session has another epoch than it was told", s->id, info.epoch, s->delivered_epoch);
     if (info.epoch == s->server_epoch && s->server_path != PATH_UNKNOWN && info.active_helper_id != s->server_path)
-        fail(sim, "the server's session names another path than its frames take", s->id, info.active_helper_id, s->server_path);
+        fail(sim, "the server's session names another path than its frames take", s->id, info.active_helper_id,
+             s->server_path);
 }

@@ -43,7 +43,8 @@ static void sizes_draw(struct connection_plan *plan, const struct workload_optio
     plan->end[SERVER].total_bytes = down;
 }
 
-void connection_plan_draw(struct connection_plan *plan, uint8_t client, const struct workload_options *options, struct rng *rng)
+void connection_plan_draw(struct connection_plan *plan, uint8_t client, const struct workload_options *options,
+                          struct rng *rng)
 {
     *plan = (struct connection_plan){.client = client, .open_at_us = rng_below(rng, options->open_us_max + 1)};
     sizes_draw(plan, options, rng);

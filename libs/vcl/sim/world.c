@@ -11,7 +11,8 @@ struct host *world_host_add(struct world *w, unsigned number, const struct host_
 {
     assert(number < HOSTS_MAX && !w->hosts[number].self);
     struct host *h = &w->hosts[number];
-    *h = (struct host){.ops = ops, .self = self, .number = (uint8_t)number, .input_at_us = NEVER, .receive_queue_max = 1024};
+    *h = (struct host){
+        .ops = ops, .self = self, .number = (uint8_t)number, .input_at_us = NEVER, .receive_queue_max = 1024};
     h->wake_at_us = w->now_us;
     return h;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Virtual time: hosts that react to datagrams and to their own wake-ups, and the network between them. A host
- * is woken when something arrived or when its wake-up is due; it takes in all that arrived, then runs once. A paused host (SIGSTOP)
- * does nothing while its receive queue fills; a host that is down loses what arrives.
+ * is woken when something arrived or when its wake-up is due; it takes in all that arrived, then runs once. A paused
+ * host (SIGSTOP) does nothing while its receive queue fills; a host that is down loses what arrives.
  */
 #ifndef SIM_WORLD_H
 #define SIM_WORLD_H
@@ -25,10 +25,10 @@ struct host {
     uint8_t number;
     bool down;
     uint64_t paused_until_us;
-    uint64_t wake_at_us;       /* asked for by run */
-    uint64_t input_at_us;      /* when the receive queue will be read; NEVER: it is empty */
-    uint32_t poll_us_max;      /* an input waits up to this long for the host to look */
-    uint32_t receive_queue_max;/* datagrams, as a socket buffer or NIC ring has */
+    uint64_t wake_at_us;        /* asked for by run */
+    uint64_t input_at_us;       /* when the receive queue will be read; NEVER: it is empty */
+    uint32_t poll_us_max;       /* an input waits up to this long for the host to look */
+    uint32_t receive_queue_max; /* datagrams, as a socket buffer or NIC ring has */
     struct datagram *first, *last;
     uint32_t nb_queued;
 };
