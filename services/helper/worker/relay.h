@@ -35,9 +35,20 @@ enum relay_drop {
 #define RELAY_COUNTERS(X)                                                                                              \
     X(client_frames_in)                                                                                                \
     X(client_bytes_in)                                                                                                 \
-    X(client_frames_out) X(client_bytes_out) X(trunk_batches_out) X(trunk_bytes_out) X(trunk_entries_out)              \
-        X(trunk_data_entries_out) X(trunk_batches_in) X(trunk_bytes_in) X(trunk_entries_in) X(flush_size) X(flush_age) \
-            X(flush_urgent) X(pongs) X(flows_evicted)
+    X(client_frames_out)                                                                                               \
+    X(client_bytes_out)                                                                                                \
+    X(trunk_batches_out)                                                                                               \
+    X(trunk_bytes_out)                                                                                                 \
+    X(trunk_entries_out)                                                                                               \
+    X(trunk_data_entries_out)                                                                                          \
+    X(trunk_batches_in)                                                                                                \
+    X(trunk_bytes_in)                                                                                                  \
+    X(trunk_entries_in)                                                                                                \
+    X(flush_size)                                                                                                      \
+    X(flush_age)                                                                                                       \
+    X(flush_urgent)                                                                                                    \
+    X(pongs)                                                                                                           \
+    X(flows_evicted)
 struct relay_stats {
 #define RELAY_X(name) uint64_t name;
     RELAY_COUNTERS(RELAY_X)

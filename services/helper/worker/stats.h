@@ -12,7 +12,14 @@
 
 #define WORKER_COUNTERS(X)                                                                                             \
     X(rx_packets)                                                                                                      \
-    X(rx_bytes) X(tx_packets) X(tx_bytes) X(arp_requests_in) X(arp_requests_out) X(echo_replies) X(polls) X(naps)
+    X(rx_bytes)                                                                                                        \
+    X(tx_packets)                                                                                                      \
+    X(tx_bytes)                                                                                                        \
+    X(arp_requests_in)                                                                                                 \
+    X(arp_requests_out)                                                                                                \
+    X(echo_replies)                                                                                                    \
+    X(polls)                                                                                                           \
+    X(naps)
 struct worker_stats {
 #define WORKER_X(name) uint64_t name;
     WORKER_COUNTERS(WORKER_X)
