@@ -71,7 +71,6 @@ struct datagram *net_take(struct net *net)
         i = child;
     }
     net->heap[i] = last;
-    net->counters.delivered++;
     return first;
 }
 
@@ -246,8 +245,6 @@ void net_send(struct net *net, uint64_t now, const struct pmw_addr *from, const 
     d->from_host = (uint8_t)host_of_addr(from);
     d->to_host = (uint8_t)host_of_addr(to);
     memcpy(d->bytes, buf, len);
-    net->counters.sent++;
-    net->counters.bytes += len;
     const struct net_options *o = &net->options;
     if (o->replay_ppm > 0)
         remember(net, d);

@@ -48,7 +48,7 @@ struct link {
 };
 
 struct net_counters {
-    uint64_t sent, delivered, bytes, lost, cut, queue_full, corrupted, duplicated, reordered, replayed, junk;
+    uint64_t lost, cut, queue_full, corrupted, duplicated, reordered, replayed, junk;
 };
 
 /* Planted network faults, for the simulator's self-test. */

@@ -90,10 +90,14 @@ struct nemesis {
     uint64_t hints, faults;
 };
 
+/* What a run has done and suffered; checked: frames and RESUMEs that the wire checker could judge. */
+/* clang-format off */
 #define RUN_COUNTERS(X)                                                                                                \
-    X(connections)                                                                                                     \
-    X(completed) X(frames) X(bytes) X(resent) X(check_drops) X(steps) X(faults) X(crashes) X(pauses) X(moves)          \
-        X(resumes)
+    X(connections) X(completed) X(frames) X(bytes) X(resent) X(moves) X(resumes)                                       \
+    X(batches) X(batched_frames) X(refused)                                                                            \
+    X(crashes) X(restarts) X(pauses) X(faults) X(hints) X(lost) X(duplicated) X(reordered) X(corrupted) X(replayed) X(junk)        \
+    X(check_drops) X(checked_frames) X(checked_resumes) X(steps)
+/* clang-format on */
 struct run_result {
     struct verdict verdict;
     uint64_t hash;        /* of the whole history */
