@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What an engine refuses: altered and stolen frames, wrong and old tokens, more than its limits, memory that is not
+ * there; and how connections end otherwise than in order.
+ */
+#include "testkit.h"
+#include "testnet.h"
+
+#include <string.h>
+
+enum { MS = 1000, SECOND = 1000000 };
+
+static uint64_t sum_of_drops(struct vcl_engine *e)
+{
+    struct vcl_stats st;
+    uint64_t sum = 0;
+    vcl_engine_stats(e, &st);
+    for (int i = 0; i < VCL_DROP_COUNT; i++)
+        sum += st.drops[i];
+    return sum;
+}
+
+/* Everything of an engine that an outsider can see, but counters. */
+struct visible {
+    uint64_t timer;
+    uint32_t sessions, conns, lingering;
+    struct vcl_session_info session;
+};
+
+static struct visible look(struct testnet *n, struct vcl_engine *e)
+{
+    struct visible v;
+    struct vcl_stats st;
+    memset(&v, 0, sizeof(v));
+    vcl_engine_stats(e, &st);
+    v.timer = vcl_engine_next_timer(e);
+    v.sessions = st.nb_sessions;
+    v.conns = st.nb_conns;
+    v.lingering = vcl_engine_lingering(e);
+    if (e == n->client)
+        vcl_session_info(n->session, &v.session);
+    return v;
+}
+
+static uint64_t nb_flips;
+
+/* Each byte of each datagram, altered, reaches the receiver before the true one does: counted, and nothing else. */
+static enum verdict flip_every_byte(struct testnet *n, struct flight *f)
+{
+    struct vcl_engine *e = pmw_addr_equal(&f->to, &n->server_addr)   ? n->server
+                           : pmw_addr_equal(&f->to, &n->client_addr) ? n->client
+                                                                     : NULL;
+    if (e == NULL)
+        return DELIVER;
+    struct vcl_datagram out;
+    struct vcl_event ev;
+    for (size_t i = 0; i < f->len; i++) {
+        uint8_t bytes[PMW_TRUNK_BYTES_MAX];
+        memcpy(bytes, f->bytes, f->len);
+        bytes[i] ^= (uint8_t)(1 + below((uint64_t *)n->filter_ctx, 255));
+        struct visible before = look(n, e), after;
+        uint64_t drops = sum_of_drops(e);
+        assert_true(vcl_engine_receive(e, n->now, &f->from, bytes, f->len) > 0);
+        assert_true(sum_of_drops(e) > drops);
+        after = look(n, e);
+        assert_memory_equal(&before, &after, sizeof(before));
+        assert_int_equal(vcl_engine_next_event(e, &ev), 0);
+        if (e == n->server)
+            assert_int_equal(vcl_engine_send(e, n->now, &out), 0);
+        nb_flips++;
+    }
+    for (size_t len = 0; len < f->len; len++)
+        assert_true(vcl_engine_receive(e, n->now, &f->from, f->bytes, len) > 0);
+    return DELIVER;
+}
+
+static void altered_frames_change_counters_only(void **state)
+{
+    for (int nb_relays = 0; nb_relays < 2; nb_relays++) {
+        struct testnet n;
+        struct vcl_conn *c, *s;
+        uint64_t seed = 9;
+        testnet_init(&n, nb_relays);
+        testnet_start(&n);
+        n.filter = flip_every_byte;
+        n.filter_ctx = &seed;
+        testnet_open(&n, &c, &s);
+        testnet_write(&n, c, 0, 300, 1);
+        testnet_run(&n, n.now + 30 * MS); /* a probe, too */
+        testnet_write(&n, s, 0, 300, 2);
+        testnet_run(&n, n.now + 5 * MS);
+        vcl_session_hint(n.session, n.now, nb_relays ? 100 : 0, VCL_HINT_DRAIN);
+        testnet_run(&n, n.now + 5 * MS);
+        assert_int_equal(testnet_read(&n, s, 0, 1), 300);
+        assert_int_equal(testnet_read(&n, c, 0, 2), 300);
+        vcl_conn_abort(c, n.now);
+        testnet_run(&n, n.now + 5 * MS);
+        assert_int_equal(vcl_conn_error(s), VCL_ERR_RESET);
+        testnet_stop(&n);
+    }
+    assert_true(nb_flips > 1000);
+}
+
+static void frames_for_the_other_role_are_dropped(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    struct vcl_datagram out;
+    testnet_init(&n, 0);
+    testnet_start(&n);
+    assert_int_equal(vcl_conn_open(n.session, n.now, &c), VCL_OK);
+    assert_int_equal(vcl_engine_send(n.client, n.now, &out), 1);
+    assert_int_equal(vcl_engine_receive(n.client, n.now, &n.server_addr, out.bytes, out.len), VCL_DROP_ROLE);
+    vcl_engine_receive(n.server, n.now, &n.client_addr, out.bytes, out.len);
+    assert_int_equal(vcl_engine_send(n.server, n.now, &out), 1);
+    assert_int_equal(vcl_engine_receive(n.server, n.now, &n.client_addr, out.bytes, out.len), VCL_DROP_ROLE);
+    assert_int_equal(vcl_conn_accept(n.server, &s), VCL_OK);
+    testnet_stop(&n);
+}
+
+static enum vcl_drop open_with(struct testnet *n, void (*change)(struct pmw_token *t))
+{
+    struct vcl_conn *c;
+    struct vcl_datagram out;
+    struct pmw_token t;
+    testnet_init(n, 0);
+    pmw_token_decode(n->peer.token, &t);
+    change(&t);
+    pmw_token_encode(n->peer.token, &t);
+    testnet_start(n);
+    assert_int_equal(vcl_conn_open(n->session, n->now, &c), VCL_OK);
+    assert_int_equal(vcl_engine_send(n->client, n->now, &out), 1);
+    enum vcl_drop drop = (enum vcl_drop)vcl_engine_receive(n->server, n->now, &n->client_addr, out.bytes, out.len);
+    struct vcl_stats st;
+    vcl_engine_stats(n->server, &st);
+    assert_int_equal(st.nb_sessions + st.nb_conns, 0);
+    assert_int_equal(vcl_engine_send(n->server, n->now, &out), 0); /* not even an answer */
+    testnet_stop(n);
+    return drop;
+}
+
+static void other_server(struct pmw_token *t)
+{
+    t->server_id++;
+}
+
+static void other_key(struct pmw_token *t)
+{
+    t->key_id++;
+}
+
+static void longer_life(struct pmw_token *t)
+{
+    t->lifetime_s++;
+}
+
+static void forged_tokens_leave_no_state(void **state)
+{
+    struct testnet n;
+    assert_int_equal(open_with(&n, other_server), VCL_DROP_TOKEN);
+    assert_int_equal(open_with(&n, other_key), VCL_DROP_TOKEN);
+    assert_int_equal(open_with(&n, longer_life), VCL_DROP_TOKEN);
+}
+
+/* K4: refused with the reason; a renewed token opens; without one it ends. */
+static void an_expired_token_is_renewed(void **state)
+{
+    for (int renew = 0; renew < 2; renew++) {
+        struct testnet n;
+        struct vcl_conn *c;
+        uint8_t token[PMW_TOKEN_BYTES], key[PMW_KEY_BYTES];
+        testnet_init(&n, 0);
+        testnet_token(&n, 1700000000 - 700, 600, n.peer.token, n.peer.token_key);
+        testnet_start(&n);
+        assert_int_equal(vcl_conn_open(n.session, n.now, &c), VCL_OK);
+        testnet_run(&n, n.now + 50 * MS);
+        assert_int_equal(testnet_count(n.client_events, n.nb_client_events, VCL_EV_TOKEN_WANTED), 1);
+        struct vcl_stats st;
+        vcl_engine_stats(n.server, &st);
+        assert_int_equal(st.nb_sessions, 0);
+        assert_int_equal(st.drops[VCL_DROP_TOKEN_EXPIRED], 1);
+        if (renew) {
+            testnet_token(&n, 1700000000, 600, token, key);
+            assert_int_equal(vcl_session_set_token(n.session, token, key), VCL_OK);
+        }
+        testnet_run(&n, n.now + 11 * SECOND);
+        assert_int_equal(vcl_conn_error(c), renew ? VCL_OK : VCL_ERR_TOKEN);
+        assert_int_equal(testnet_count(n.client_events, n.nb_client_events, VCL_EV_CONN_OPENED), renew);
+        testnet_stop(&n);
+    }
+}
+
+/* The skew of K4, both ends of a lifetime. */
+static void lifetimes_have_thirty_seconds_of_skew(void **state)
+{
+    struct {
+        int64_t not_before;
+        bool opens;
+    } table[] = {{-629, true}, {-632, false}, {31, true}, {32, false}}; /* the test's time begins at 1 s */
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct testnet n;
+        struct vcl_conn *c;
+        testnet_init(&n, 0);
+        testnet_token(&n, (uint32_t)(1700000000 + table[i].not_before), 600, n.peer.token, n.peer.token_key);
+        testnet_start(&n);
+        assert_int_equal(vcl_conn_open(n.session, n.now, &c), VCL_OK);
+        testnet_run(&n, n.now + 50 * MS);
+        assert_int_equal(testnet_count(n.client_events, n.nb_client_events, VCL_EV_CONN_OPENED), table[i].opens);
+        testnet_stop(&n);
+    }
+}
+
+/* K4: the end of a token ends nothing; a renewed one opens more connections of the same session, under its first keys. */
+static void a_live_session_outlives_its_token(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s, *c2, *s2;
+    struct vcl_session_info before, after;
+    uint8_t token[PMW_TOKEN_BYTES], key[PMW_KEY_BYTES];
+    testnet_init(&n, 0);
+    testnet_start(&n);
+    testnet_open(&n, &c, &s);
+    vcl_session_info(n.session, &before);
+    testnet_run(&n, n.now + 1000 * (uint64_t)SECOND);
+    testnet_write(&n, c, 0, 100, 1);
+    testnet_run(&n, n.now + MS);
+    assert_int_equal(testnet_read(&n, s, 0, 1), 100);
+    testnet_token(&n, 1700000000 + 1000, 600, token, key);
+    assert_int_equal(vcl_session_set_token(n.session, token, key), VCL_OK);
+    testnet_open(&n, &c2, &s2);
+    vcl_session_info(n.session, &after);
+    assert_int_equal(after.id, before.id);
+    assert_ptr_equal(vcl_conn_session(s), vcl_conn_session(s2));
+    testnet_stop(&n);
+}
+
+/* The server has forgotten an idle session; a renewed token opens a fresh one. */
+static void an_idle_session_starts_over(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    uint8_t token[PMW_TOKEN_BYTES], key[PMW_KEY_BYTES];
+    testnet_init(&n, 0);
+    testnet_start(&n);
+    for (int i = 1; i < 4; i++) {
+        testnet_open(&n, &c, &s);
+        vcl_conn_release(c, n.now);
+        vcl_conn_release(s, n.now);
+        testnet_run(&n, n.now + 400 * (uint64_t)SECOND);
+        struct vcl_stats st;
+        vcl_engine_stats(n.server, &st);
+        assert_int_equal(st.nb_sessions, 0);
+        testnet_token(&n, 1700000000 + (uint32_t)i * 400, 600, token, key);
+        assert_int_equal(vcl_session_set_token(n.session, token, key), VCL_OK);
+    }
+    testnet_stop(&n);
+}
+
+static void limits_refuse(void **state)
+{
+    for (int which = 0; which < 3; which++) {
+        struct testnet n;
+        struct vcl_conn *c[4], *s;
+        testnet_init(&n, 0);
+        if (which == 0)
+            n.server_config.backlog_max = 3;
+        else if (which == 1)
+            n.server_config.conns_max = 3;
+        else
+            n.client_config.conns_max = 3;
+        testnet_start(&n);
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(vcl_conn_open(n.session, n.now, &c[i]), VCL_OK);
+        int rc = vcl_conn_open(n.session, n.now, &c[3]);
+        assert_int_equal(rc, which == 2 ? VCL_ERR_NOMEM : VCL_OK);
+        testnet_run(&n, n.now + 50 * MS);
+        assert_int_equal(testnet_count(n.client_events, n.nb_client_events, VCL_EV_CONN_OPENED), 3);
+        if (which != 2)
+            assert_int_equal(vcl_conn_error(c[3]), VCL_ERR_REFUSED);
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(vcl_conn_accept(n.server, &s), VCL_OK);
+        assert_int_equal(vcl_conn_accept(n.server, &s), VCL_ERR_AGAIN);
+        testnet_stop(&n);
+    }
+}
+
+static enum verdict drop_first_resets(struct testnet *n, struct flight *f)
+{
+    int *left = n->filter_ctx;
+    return pmw_type_of(f->bytes, f->len) == PMW_RESET && (*left)-- > 0 ? DROP : DELIVER;
+}
+
+/* C7: RESET is repeated until the peer knows. What it had received stays readable. */
+static void reset_reaches_an_idle_peer(void **state)
+{
+    for (int lost = 0; lost < 5; lost++) {
+        struct testnet n;
+        struct vcl_conn *c, *s;
+        char buf[8];
+        int left = lost;
+        testnet_init(&n, 0);
+        testnet_start(&n);
+        testnet_open(&n, &c, &s);
+        vcl_conn_write(c, n.now, "hello", 5);
+        testnet_run(&n, n.now + 5 * MS);
+        n.filter = drop_first_resets;
+        n.filter_ctx = &left;
+        assert_int_equal(vcl_conn_abort(c, n.now), VCL_OK);
+        testnet_run(&n, n.now + 2 * SECOND);
+        assert_int_equal(vcl_conn_error(s), VCL_ERR_RESET);
+        assert_int_equal(vcl_conn_write(s, n.now, "x", 1), -VCL_ERR_RESET);
+        assert_int_equal(vcl_conn_read(s, n.now, buf, 8, false), 5);
+        assert_int_equal(vcl_conn_read(s, n.now, buf, 8, false), -VCL_ERR_RESET);
+        struct vcl_stats before, after;
+        vcl_engine_stats(n.client, &before);
+        testnet_run(&n, n.now + 7 * SECOND);
+        vcl_engine_stats(n.client, &after);
+        assert_true(after.frames_out - before.frames_out <= 4); /* keepalives at most: the peer knows */
+        testnet_stop(&n);
+    }
+}
+
+static void release_with_unread_bytes_resets(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    testnet_init(&n, 0);
+    testnet_start(&n);
+    testnet_open(&n, &c, &s);
+    vcl_conn_write(c, n.now, "hello", 5);
+    testnet_run(&n, n.now + 5 * MS);
+    vcl_conn_release(s, n.now);
+    testnet_run(&n, n.now + 5 * MS);
+    assert_int_equal(vcl_conn_error(c), VCL_ERR_RESET);
+    testnet_stop(&n);
+}
+
+static void bytes_for_a_released_connection_reset(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    testnet_init(&n, 0);
+    testnet_start(&n);
+    testnet_open(&n, &c, &s);
+    vcl_conn_release(s, n.now);
+    testnet_run(&n, n.now + 5 * MS);
+    assert_true(vcl_conn_eof(c));
+    vcl_conn_write(c, n.now, "hello", 5);
+    testnet_run(&n, n.now + 5 * MS);
+    assert_int_equal(vcl_conn_error(c), VCL_ERR_RESET);
+    testnet_stop(&n);
+}
+
+/* C8 */
+static void shutdown_says_farewell(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s, *late;
+    testnet_init(&n, 1);
+    testnet_start(&n);
+    testnet_open(&n, &c, &s);
+    vcl_engine_shutdown(n.server, n.now);
+    testnet_flush(&n);
+    vcl_engine_free(n.server);
+    n.server = NULL;
+    testnet_run(&n, n.now + 5 * MS);
+    assert_int_equal(vcl_conn_error(c), VCL_ERR_RESET);
+    assert_int_equal(testnet_count(n.client_events, n.nb_client_events, VCL_EV_CONN_CLOSED), 1);
+    assert_int_equal(vcl_conn_open(n.session, n.now, &late), VCL_OK);
+    testnet_run(&n, n.now + 11 * SECOND);
+    assert_int_equal(vcl_conn_error(late), VCL_ERR_TIMEOUT);
+    testnet_stop(&n);
+}
+
+/* Each allocation fails once: an error or a delay, never a crash, a leak or a wrong byte. */
+static void memory_runs_dry(void **state)
+{
+    for (uint64_t fails_at = 1; fails_at < 60; fails_at++) {
+        struct testnet n;
+        struct vcl_conn *c, *s = NULL;
+        testnet_init(&n, 1);
+        testnet_start(&n);
+        n.alloc_fails_at = fails_at;
+        uint64_t got = 0, sent = 0;
+        if (vcl_conn_open(n.session, n.now, &c) == VCL_OK) {
+            for (int i = 0; i < 2000 && got < 20000 && vcl_conn_error(c) == VCL_OK; i++) {
+                sent += testnet_write(&n, c, sent, 20000 - sent, 1);
+                testnet_run(&n, n.now + MS);
+                if (s == NULL && vcl_conn_accept(n.server, &s) != VCL_OK)
+                    s = NULL;
+                if (s != NULL)
+                    got += testnet_read(&n, s, got, 1);
+            }
+            assert_true(got == 20000 || vcl_conn_error(c) == VCL_ERR_REFUSED);
+        }
+        testnet_stop(&n);
+    }
+}
+
+static void nonsense_is_refused_at_the_door(void **state)
+{
+    struct testnet n;
+    struct vcl_engine *e;
+    testnet_init(&n, 0);
+    struct vcl_config bad[6];
+    for (int i = 0; i < 6; i++)
+        bad[i] = n.server_config;
+    bad[0].rcvbuf_bytes = 100;
+    bad[1].sndbuf_bytes = 1u << 25;
+    bad[2].trunk_bytes_max = PMW_TRUNK_BYTES_MAX + 1;
+    bad[3].alloc = NULL;
+    bad[4].conns_max = 0;
+    bad[5].nb_keys = VCL_KEYS_MAX + 1;
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(vcl_engine_new(&e, &bad[i]), VCL_ERR_INVALID);
+    for (uint64_t i = 1; i < 7; i++) {
+        n.alloc_fails_at = i;
+        if (vcl_engine_new(&e, &n.server_config) == VCL_OK)
+            vcl_engine_free(e);
+    }
+    n.alloc_fails_at = 0;
+    testnet_start(&n);
+    struct vcl_session *s;
+    struct vcl_peer peer = n.peer;
+    peer.nb_paths = 0;
+    assert_int_equal(vcl_session_new(n.client, n.now, &peer, &s), VCL_ERR_INVALID);
+    peer = n.peer;
+    peer.token[0] = 77;
+    assert_int_equal(vcl_session_new(n.client, n.now, &peer, &s), VCL_ERR_INVALID);
+    assert_int_equal(vcl_session_set_paths(n.session, n.now, n.peer.paths, 0), VCL_ERR_INVALID);
+    assert_string_equal(vcl_error_text(VCL_ERR_TIMEOUT), "no path to the peer");
+    assert_string_equal(vcl_error_text(99), "unknown error");
+    testnet_stop(&n);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(altered_frames_change_counters_only),
+        cmocka_unit_test(frames_for_the_other_role_are_dropped),
+        cmocka_unit_test(forged_tokens_leave_no_state),
+        cmocka_unit_test(an_expired_token_is_renewed),
+        cmocka_unit_test(lifetimes_have_thirty_seconds_of_skew),
+        cmocka_unit_test(a_live_session_outlives_its_token),
+        cmocka_unit_test(an_idle_session_starts_over),
+        cmocka_unit_test(limits_refuse),
+        cmocka_unit_test(reset_reaches_an_idle_peer),
+        cmocka_unit_test(release_with_unread_bytes_resets),
+        cmocka_unit_test(bytes_for_a_released_connection_reset),
+        cmocka_unit_test(shutdown_says_farewell),
+        cmocka_unit_test(memory_runs_dry),
+        cmocka_unit_test(nonsense_is_refused_at_the_door),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
