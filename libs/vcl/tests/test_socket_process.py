@@ -58,6 +58,12 @@ def test_a_program_with_open_connections_ends() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
 
 
+def test_a_program_ends_with_a_connection_that_outlived_its_listener() -> None:
+    """The last one ends the endpoint in a thread of its own, which an ending interpreter cannot start."""
+    done = run_program("client.close(); world.listener.close(); print('end')")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+
 def test_a_program_ends_while_a_daemon_thread_waits() -> None:
     done = run_program(
         """

@@ -75,6 +75,7 @@ class Endpoint:
 
     def begin_close(self, linger_s: float) -> None:
         """Ends all connections; finish_close() waits for it."""
+        self._ended.acquire(blocking=False)  # from here on no last connection starts a thread to do the same
         self.driver.close(linger_s)
 
     def finish_close(self, timeout_s: float) -> None:
