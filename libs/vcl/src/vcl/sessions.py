@@ -51,6 +51,7 @@ class Sessions:
         self._mode = path_mode()
         self._lock = threading.Lock()
         self._live: dict[tuple[int, int], _Live] = {}
+        self._dead: list[_Live] = []
         self._refreshing = threading.Lock()
         self._thread: threading.Thread | None = None
         exits.add(self)
@@ -85,7 +86,7 @@ class Sessions:
         with self._lock:
             live = self._live.get(key)
             if live is not None and live.session.info()["state"] == "dead":
-                del self._live[key]  # its connections keep it until they are closed
+                self._dead.append(self._live.pop(key))  # its connections keep it until they are closed
                 live = None
             if live is None:
                 self._forget_unused()
@@ -103,6 +104,9 @@ class Sessions:
         live.peer = peer
 
     def _forget_unused(self) -> None:
+        for live in [live for live in self._dead if live.session.info()["connections"] == 0]:
+            live.session.detach()
+            self._dead.remove(live)
         before_s = time.monotonic() - UNUSED_S
         for key, live in list(self._live.items()):
             if live.used_s < before_s and live.session.info()["connections"] == 0:
