@@ -20,7 +20,7 @@ extern "C" {
 #define PMW_VERSION 1
 
 /* First byte of every UDP datagram of ours: version in the top 3 bits, type in the low 5. */
-#define PMW_FIRST_BYTE(type) ((uint8_t)((PMW_VERSION << 5) | ((type) & 0x1f)))
+#define PMW_FIRST_BYTE(type) ((uint8_t)((PMW_VERSION << 5) | ((type)&0x1f)))
 
 /* Numbers 3, 7, 8, 11, 12, 15 are reserved for OPEN_COOKIE, PATH_CHALLENGE, PATH_RESPONSE, MIGRATE,
  * BUSY and WINDOW; a version 1 receiver drops them as unknown. */
@@ -40,22 +40,22 @@ enum pmw_type {
 };
 
 enum pmw_flag {
-    PMW_F_CHECK = 0x80, /* CRC32C follows the payload; always set in version 1 DATA and ACK */
-    PMW_F_SACK = 0x20,  /* SACK ranges precede the payload */
-    PMW_F_FIN = 0x10,   /* the stream ends after this payload; the FIN takes one offset */
-    PMW_F_RESEND = 0x08,/* this offset was sent before */
-    PMW_F_URGENT = 0x04,/* a helper must not hold this frame */
+    PMW_F_CHECK = 0x80,  /* CRC32C follows the payload; always set in version 1 DATA and ACK */
+    PMW_F_SACK = 0x20,   /* SACK ranges precede the payload */
+    PMW_F_FIN = 0x10,    /* the stream ends after this payload; the FIN takes one offset */
+    PMW_F_RESEND = 0x08, /* this offset was sent before */
+    PMW_F_URGENT = 0x04, /* a helper must not hold this frame */
 };
 #define PMW_FLAGS_KNOWN (PMW_F_CHECK | PMW_F_SACK | PMW_F_FIN | PMW_F_RESEND | PMW_F_URGENT)
 
 /* --- limits ------------------------------------------------------------------------------- */
 enum {
-    PMW_FRAME_HEADER_BYTES = 24,     /* DATA and ACK, before SACK */
-    PMW_CONTROL_HEADER_BYTES = 16,   /* first byte, flags, epoch8, zero, id 8, epoch 4 */
+    PMW_FRAME_HEADER_BYTES = 24,   /* DATA and ACK, before SACK */
+    PMW_CONTROL_HEADER_BYTES = 16, /* first byte, flags, epoch8, zero, id 8, epoch 4 */
     PMW_CHECK_BYTES = 4,
     PMW_MAC_BYTES = 16,
     PMW_SACK_MAX = 4,
-    PMW_SACK_RANGE_BYTES = 6,        /* start 4 (low 32 bits of an offset), length 2 */
+    PMW_SACK_RANGE_BYTES = 6, /* start 4 (low 32 bits of an offset), length 2 */
     PMW_PAYLOAD_BYTES_MAX = 1280,
     /* 24 + (1 + 4 * 6) + 1280 + 4 = 1333; RESUME with 32 connections is 1072. */
     PMW_FRAME_BYTES_MAX = 1336,
@@ -66,7 +66,7 @@ enum {
     PMW_OPEN_BYTES = 120,
     PMW_OPEN_ACK_BYTES = 76,
     PMW_REFUSED_BYTES = 44,
-    PMW_RESUME_FIXED_BYTES = 48,     /* 32 before the list, 16 of MAC after */
+    PMW_RESUME_FIXED_BYTES = 48, /* 32 before the list, 16 of MAC after */
     PMW_RESUME_CONN_BYTES = 32,
     PMW_RESUME_ACK_FIXED_BYTES = 52, /* 36 before the list, 16 of MAC after */
     PMW_RESUME_ACK_CONN_BYTES = 28,
@@ -77,17 +77,16 @@ enum {
 
     PMW_TRUNK_HEADER_BYTES = 32,
     PMW_TRUNK_TAG_BYTES = 8,
-    PMW_TRUNK_BYTES_MAX = 1472,      /* UDP payload of a 1500-byte IPv4 packet */
+    PMW_TRUNK_BYTES_MAX = 1472, /* UDP payload of a 1500-byte IPv4 packet */
     PMW_TRUNK_BYTES_MIN = 40,
-    PMW_ENTRY_LONG_V4_BYTES = 9,     /* kind 1, length 2, address 4, port 2 */
+    PMW_ENTRY_LONG_V4_BYTES = 9, /* kind 1, length 2, address 4, port 2 */
     PMW_ENTRY_LONG_V6_BYTES = 21,
     PMW_TRUNK_ENTRIES_MAX = 128,
 };
-_Static_assert(PMW_TRUNK_HEADER_BYTES + PMW_ENTRY_LONG_V6_BYTES + PMW_FRAME_BYTES_MAX +
-                       PMW_TRUNK_TAG_BYTES <= 1452,
+_Static_assert(PMW_TRUNK_HEADER_BYTES + PMW_ENTRY_LONG_V6_BYTES + PMW_FRAME_BYTES_MAX + PMW_TRUNK_TAG_BYTES <= 1452,
                "the largest C-frame fits an IPv6 trunk datagram of MTU 1500");
-_Static_assert(PMW_RESUME_FIXED_BYTES + PMW_RESUME_CONNS_MAX * PMW_RESUME_CONN_BYTES <=
-                       PMW_FRAME_BYTES_MAX, "a full RESUME is a legal C-frame");
+_Static_assert(PMW_RESUME_FIXED_BYTES + PMW_RESUME_CONNS_MAX * PMW_RESUME_CONN_BYTES <= PMW_FRAME_BYTES_MAX,
+               "a full RESUME is a legal C-frame");
 
 /* --- addresses ---------------------------------------------------------------------------- */
 struct pmw_addr {
@@ -123,7 +122,7 @@ struct pmw_frame {
  * that decodes to another connection, offset or epoch than its sender meant fails the check.
  * check = CRC32C(secret 8 || cid 8 || seq 8 || ack 8 || epoch 4 || frame without its check). */
 struct pmw_check_seed {
-    uint64_t secret; /* of this session and direction */
+    uint64_t secret;        /* of this session and direction */
     uint64_t cid, seq, ack; /* full 64-bit values */
     uint32_t epoch;
 };
@@ -147,8 +146,8 @@ struct pmw_open_ack { /* 16 nonce 8, 24 CID 8, 32 rwnd 4, 36 features 4, 40 max_
 };
 enum pmw_refusal {
     PMW_REFUSED_TOKEN_EXPIRED = 1,
-    PMW_REFUSED_FULL = 2,       /* backlog or connection limit */
-    PMW_REFUSED_CLOSED = 3,     /* nobody listens any more */
+    PMW_REFUSED_FULL = 2,   /* backlog or connection limit */
+    PMW_REFUSED_CLOSED = 3, /* nobody listens any more */
 };
 struct pmw_refused { /* 16 nonce 8, 24 reason 1, 25 zero 3, 28 MAC */
     uint64_t session_id, open_nonce;
@@ -166,7 +165,7 @@ struct pmw_resume { /* 16 nonce 8, 24 server_id 2, 26 helper_id 2, 28 count 1, 2
     struct pmw_resume_conn conns[PMW_RESUME_CONNS_MAX];
 };
 #define PMW_WINDOW_GONE UINT32_MAX /* in RESUME_ACK: the server has no such connection */
-struct pmw_resume_ack_conn { /* server's view of one connection */
+struct pmw_resume_ack_conn {       /* server's view of one connection */
     uint64_t cid, rcv_nxt, snd_una;
     uint32_t window; /* bytes, or PMW_WINDOW_GONE */
 };
@@ -232,15 +231,15 @@ struct pmw_token {
 };
 
 /* --- result codes: 0 or a positive length is success, below zero is one of these ------------- */
-#define PMW_ERRORS(X)                                       \
-    X(PMW_ERR_SHORT, -1, "truncated")                       \
-    X(PMW_ERR_VERSION, -2, "unknown version")               \
-    X(PMW_ERR_TYPE, -3, "unknown type")                     \
-    X(PMW_ERR_FLAGS, -4, "unknown or contradictory flags")  \
-    X(PMW_ERR_LENGTH, -5, "length does not match")          \
-    X(PMW_ERR_RESERVED, -6, "reserved bits are set")        \
-    X(PMW_ERR_LIMIT, -7, "a limit is exceeded")             \
-    X(PMW_ERR_ENTRY, -8, "bad trunk entry")                 \
+#define PMW_ERRORS(X)                                                                                                  \
+    X(PMW_ERR_SHORT, -1, "truncated")                                                                                  \
+    X(PMW_ERR_VERSION, -2, "unknown version")                                                                          \
+    X(PMW_ERR_TYPE, -3, "unknown type")                                                                                \
+    X(PMW_ERR_FLAGS, -4, "unknown or contradictory flags")                                                             \
+    X(PMW_ERR_LENGTH, -5, "length does not match")                                                                     \
+    X(PMW_ERR_RESERVED, -6, "reserved bits are set")                                                                   \
+    X(PMW_ERR_LIMIT, -7, "a limit is exceeded")                                                                        \
+    X(PMW_ERR_ENTRY, -8, "bad trunk entry")                                                                            \
     X(PMW_ERR_SPACE, -9, "output buffer too small")
 enum pmw_error {
 #define PMW_X(name, value, text) name = value,
@@ -280,15 +279,17 @@ int pmw_reset_decode(const uint8_t *buf, size_t len, struct pmw_reset *out);
 int pmw_token_decode(const uint8_t buf[PMW_TOKEN_BYTES], struct pmw_token *out);
 void pmw_token_encode(uint8_t buf[PMW_TOKEN_BYTES], const struct pmw_token *t); /* mac copied as given */
 
-int pmw_trunk_encode(uint8_t *buf, size_t cap, const struct pmw_trunk *h); /* header only: 32 */
+int pmw_trunk_encode(uint8_t *buf, size_t cap, const struct pmw_trunk *h);   /* header only: 32 */
 int pmw_trunk_decode(const uint8_t *buf, size_t len, struct pmw_trunk *out); /* header; len includes the tag */
 int pmw_entry_encode(uint8_t *buf, size_t cap, const struct pmw_entry *e);
 /* Walk: *at starts at PMW_TRUNK_HEADER_BYTES; end = len - PMW_TRUNK_TAG_BYTES. Returns 1 with an entry, 0 at
- * the end or at PAD (whose bytes must be zero), or an error. The caller compares the number of entries with the header's. */
+ * the end or at PAD (whose bytes must be zero), or an error. The caller compares the number of entries with the
+ * header's. */
 int pmw_entry_next(const uint8_t *buf, size_t end, size_t *at, struct pmw_entry *out);
 
 /* --- CRC32C (Castagnoli, RFC 3720 appendix B.4), hardware when the CPU has it. Start with crc 0; giving the result of
- * one call to the next continues it: crc(crc(0, a), b) = crc(0, a || b). -------------------------------------------- */
+ * one call to the next continues it: crc(crc(0, a), b) = crc(0, a || b). --------------------------------------------
+ */
 uint32_t pmw_crc32c(uint32_t crc, const void *data, size_t len);
 
 /* --- keyed functions (libsodium): seal.c ------------------------------------------------------ */
@@ -298,29 +299,40 @@ struct pmw_session_keys {
     uint64_t check_c2s, check_s2c;    /* secrets of the CRC seed */
     uint8_t reset_key[16];
 };
-/* token key = BLAKE2b-256(K_srv, "postman token" || token 64): what the registry hands to the client beside the token. */
-void pmw_token_key(uint8_t out[PMW_KEY_BYTES], const uint8_t k_srv[PMW_KEY_BYTES], const uint8_t token[PMW_TOKEN_BYTES]);
+/* token key = BLAKE2b-256(K_srv, "postman token" || token 64): what the registry hands to the client beside the token.
+ */
+void pmw_token_key(uint8_t out[PMW_KEY_BYTES], const uint8_t k_srv[PMW_KEY_BYTES],
+                   const uint8_t token[PMW_TOKEN_BYTES]);
 void pmw_token_mac(uint8_t out[16], const uint8_t k_srv[PMW_KEY_BYTES], const uint8_t token[PMW_TOKEN_BYTES]);
 /* 64 bytes = BLAKE2b-512(token key, "postman session" || session_id 8), split in the order of the struct:
  * mac_c2s 16, mac_s2c 16, check_c2s 8, check_s2c 8 (big-endian), reset_key 16. */
 void pmw_session_keys_derive(struct pmw_session_keys *out, const uint8_t token_key[PMW_KEY_BYTES], uint64_t session_id);
 /* reset_token of OPEN_ACK = SipHash-2-4-128(reset_key, CID 8). */
 void pmw_reset_token(uint8_t out[16], const uint8_t reset_key[16], uint64_t cid);
-void pmw_control_seal(uint8_t *buf, size_t len, const uint8_t key[16]);       /* MAC into the last 16 bytes */
+void pmw_control_seal(uint8_t *buf, size_t len, const uint8_t key[16]);        /* MAC into the last 16 bytes */
 bool pmw_control_check(const uint8_t *buf, size_t len, const uint8_t key[16]); /* constant time */
-/* trunk key pair = BLAKE2b-256(trunk_secret of the server, "postman trunk" || helper_id 2 || incarnation 4 of the helper):
- * first 16 bytes helper -> server, last 16 server -> helper. */
-struct pmw_trunk_keys { uint8_t to_server[16], to_helper[16]; };
-void pmw_trunk_keys_derive(struct pmw_trunk_keys *out, const uint8_t trunk_secret[PMW_KEY_BYTES], uint16_t helper_id, uint32_t incarnation);
+/* trunk key pair = BLAKE2b-256(trunk_secret of the server, "postman trunk" || helper_id 2 || incarnation 4 of the
+ * helper): first 16 bytes helper -> server, last 16 server -> helper. */
+struct pmw_trunk_keys {
+    uint8_t to_server[16], to_helper[16];
+};
+void pmw_trunk_keys_derive(struct pmw_trunk_keys *out, const uint8_t trunk_secret[PMW_KEY_BYTES], uint16_t helper_id,
+                           uint32_t incarnation);
 /* tag = SipHash-2-4-64(key, datagram without tag || high 32 bits of batch_seq) */
 void pmw_trunk_seal(uint8_t *buf, size_t len, const uint8_t key[16], uint32_t batch_seq_high);
 bool pmw_trunk_check(const uint8_t *buf, size_t len, const uint8_t key[16], uint32_t batch_seq_high);
 
 /* --- connection ids: a 64-bit permutation (4-round Feistel, SipHash-2-4 round function, Luby-Rackoff 1988) of the
  * route, so that any helper holding cid_key routes a flow it has never seen (QUIC-LB's idea), and nobody else can
- * guess a live id. Plain: server_id 16, shard 8, slot 24, generation 16, from the top bit. Round r = 0 ... 3 turns (left, right)
- * into (right, left ^ F), F = first 4 bytes of SipHash-2-4(key, r 1 || right 4). ------------------------------------------- */
-struct pmw_cid { uint16_t server_id; uint8_t shard; uint32_t slot; /* 24 bits */ uint16_t generation; };
+ * guess a live id. Plain: server_id 16, shard 8, slot 24, generation 16, from the top bit. Round r = 0 ... 3 turns
+ * (left, right) into (right, left ^ F), F = first 4 bytes of SipHash-2-4(key, r 1 || right 4).
+ * ------------------------------------------- */
+struct pmw_cid {
+    uint16_t server_id;
+    uint8_t shard;
+    uint32_t slot; /* 24 bits */
+    uint16_t generation;
+};
 uint64_t pmw_cid_seal(const struct pmw_cid *c, const uint8_t cid_key[16]);
 void pmw_cid_open(uint64_t cid, const uint8_t cid_key[16], struct pmw_cid *out);
 
