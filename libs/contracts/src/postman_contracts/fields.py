@@ -32,6 +32,18 @@ def _address(value: str) -> str:
     return str(address)
 
 
+def _host(value: str) -> str:
+    """Normalise what clients call a server by: without the final dot of DNS, in lower case, an address as text."""
+    name = value.lower().removesuffix(".")
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        pass
+    if not name:
+        raise ValueError("must be a name or an address")
+    return name
+
+
 def _finite(value: float) -> float:
     if not math.isfinite(value):
         raise ValueError("must be finite")
@@ -67,8 +79,8 @@ def _secret(length_bytes: int) -> tuple[BeforeValidator, PlainSerializer, WithJs
 IpAddress = Annotated[str, Field(max_length=45, examples=["198.18.0.10"]), AfterValidator(_address)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
-HostName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9:._-]+$"), AfterValidator(str.lower)]
-"""The name (or address, as text) by which clients call a server; case does not matter."""
+HostName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9:._-]+$"), AfterValidator(_host)]
+"""The name (or address, as text) by which clients call a server; neither case nor a final dot matters."""
 
 HelperId = Annotated[int, Field(ge=1, le=65535)]
 """0 is the direct path and never a helper."""

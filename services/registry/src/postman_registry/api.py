@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated
@@ -11,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 
 from postman_contracts import rest
-from postman_contracts.fields import HelperId, Incarnation, Name, ServerId
+from postman_contracts.fields import HelperId, HostName, Incarnation, Name, ServerId
 from postman_contracts.problems import FieldError, ProblemType
 from postman_kit.auth import Role, require
 from postman_kit.bus import Bus
@@ -151,7 +150,7 @@ async def list_servers(services: ServicesDep, after: After = 0, limit: Limit = 1
 async def resolve(
     request: Request,
     services: ServicesDep,
-    host: Annotated[str | None, Query(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9:._-]+$")] = None,
+    host: Annotated[HostName | None, Query()] = None,
     port: Annotated[int | None, Query(ge=1, le=65535)] = None,
     service: Annotated[Name | None, Query()] = None,
     agent_name: Annotated[Name | None, Query(alias="agent")] = None,
@@ -161,7 +160,7 @@ async def resolve(
     if service is not None and host is None and port is None:
         return answers.resolution(await services.resolver.by_service(service, client))
     if service is None and host is not None and port is not None:
-        return answers.resolution(await services.resolver.by_host(_plain_host(host), port, client))
+        return answers.resolution(await services.resolver.by_host(host, port, client))
     raise _invalid("host" if host is None else "port", "give either host and port, or service")
 
 
@@ -178,14 +177,6 @@ async def renew_token(
 
 def _client(request: Request, agent_name: str | None) -> str:
     return agent_name or (request.client.host if request.client else "unknown")
-
-
-def _plain_host(host: str) -> str:
-    """Names as registered (lower case, no final dot), addresses as `data_address` has them."""
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        return host.lower().removesuffix(".")
 
 
 def _invalid(field: str, message: str) -> ProblemError:
