@@ -162,6 +162,9 @@ async def test_the_process_starts_before_postgres_and_stops_in_order(
     [
         ({}, "POSTMAN_DATABASE_URL"),
         ({"POSTMAN_DATABASE_URL": "mysql://x"}, "postgresql://"),
+        ({"POSTMAN_DATABASE_URL": "postgresql://u:p@h:port/d"}, "postgresql://"),
+        ({"POSTMAN_DATABASE_URL": "postgresql://u:p@h/d?sslmode=require"}, "?ssl=require"),
+        ({"POSTMAN_DATABASE_URL": "postgresql://h/d", "POSTMAN_NATS_URL": "nats://h:port"}, "POSTMAN_NATS_URL"),
         ({"POSTMAN_DATABASE_URL": "postgresql://h/d", "POSTMAN_REGISTRY_PORT": "x"}, "POSTMAN_REGISTRY_PORT"),
         ({"POSTMAN_DATABASE_URL": "postgresql://h/d", "POSTMAN_CONFIG": "missing.toml"}, "missing.toml"),
     ],

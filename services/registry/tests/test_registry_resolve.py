@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from registry_parts import TTL, Clock, refused, register_server, serving
+from registry_parts import TTL, Clock, Registry, refused, register_server, serving
 
 from postman_contracts import messages
 from postman_contracts.problems import ProblemType
@@ -81,6 +81,35 @@ async def test_helpers_that_drain_or_left_are_not_offered(
     }
     await calls[end]()  # type: ignore[misc]
     assert [helper.helper_id for helper in (await resolver.by_service("echo", "c")).helpers] == [2]
+
+
+@pytest.mark.parametrize(
+    ("registered", "asked"),
+    [("db.example.", "DB.example"), ("db.example", "db.example."), ("FE80:0::0001", "fe80::1"), ("::1", "0:0::1")],
+)
+async def test_one_host_has_many_spellings(registry: Registry, registered: str, asked: str) -> None:
+    body = {"service": "s", "host": registered, "tcp_port": 80, "data_address": "198.18.0.9", "udp_port": 5000}
+    agent = registry.client("agent")
+    assert (await agent.post("/v1/servers", json=body)).status_code == 201
+    found = await agent.get("/v1/resolve", params={"host": asked, "port": 80})
+    assert found.status_code == 200, found.text
+
+
+async def test_a_helper_that_begins_anew_is_heard_again() -> None:
+    now_s = 0.0
+    pulse = HelperPulse(clock=lambda: now_s)
+
+    async def beat(incarnation: int) -> None:
+        at = datetime.now(UTC)
+        message = messages.HelperHeartbeat(helper_id=1, incarnation=incarnation, state="up", at=at)
+        await pulse.on_heartbeat("", message)
+
+    await beat(9)
+    await beat(1)
+    assert pulse.latest(1, 1) is None
+    now_s = 60.0
+    await beat(1)
+    assert pulse.latest(1, 1) is not None
 
 
 async def test_heartbeats_are_fresher_than_leases(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from registry_parts import TTL, Clock, helper_spec, refused, register_server, serving
@@ -296,6 +297,32 @@ async def test_after_an_absence_every_live_node_gets_one_lease(
     clock.turn(TTL)
     await upkeep.sweep()
     assert (await helpers.get(1)).status is HelperStatus.DOWN
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=3), -timedelta(hours=3)])
+async def test_a_clock_that_jumps_costs_nobody_its_lease_and_gives_nobody_a_longer_one(
+    helpers: Helpers, upkeep: Upkeep, clock: Clock, jump: timedelta
+) -> None:
+    await serving(helpers)
+    swept_at = clock.now
+    clock.turn(jump)
+    await upkeep.forgive_gap(swept_at)
+    await upkeep.sweep()
+    assert (await helpers.get(1)).status is HelperStatus.UP
+    clock.turn(TTL)
+    await upkeep.sweep()
+    assert (await helpers.get(1)).status is HelperStatus.DOWN
+
+
+async def test_an_ordinary_delay_between_sweeps_forgives_nothing(
+    helpers: Helpers, upkeep: Upkeep, clock: Clock
+) -> None:
+    await serving(helpers)
+    expires_at = (await helpers.get(1)).lease_expires_at
+    swept_at = clock.now
+    clock.turn(TTL / 2)
+    await upkeep.forgive_gap(swept_at)
+    assert (await helpers.get(1)).lease_expires_at == expires_at
 
 
 async def test_two_sweeps_at_once_make_one_fact_each(

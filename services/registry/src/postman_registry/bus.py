@@ -23,9 +23,9 @@ class HelperPulse:
         self._beats: dict[int, tuple[float, HelperHeartbeat]] = {}
 
     async def on_heartbeat(self, _subject: str, beat: HelperHeartbeat) -> None:
-        """Keep it, unless it is of an earlier incarnation."""
-        known = self._beats.get(beat.helper_id)
-        if known is None or beat.incarnation >= known[1].incarnation:
+        """Keep it, unless it is of an earlier incarnation than one that lives (ids begin anew with a new database)."""
+        at_s, known = self._beats.get(beat.helper_id, (0.0, None))
+        if known is None or beat.incarnation >= known.incarnation or self._clock() - at_s > _PULSE_AGE_S_MAX:
             self._beats[beat.helper_id] = (self._clock(), beat)
 
     def latest(self, helper_id: int, incarnation: int) -> HelperHeartbeat | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field
 
@@ -40,9 +41,23 @@ class RegistrySettings(PostmanSettings):
     def required_database_url(self) -> str:
         """The database's URL. SettingsError if there is none."""
         url = self.database_url.get_secret_value()
-        if not url.startswith(("postgresql://", "postgres://", "postgresql+asyncpg://")):
+        if not _is_database_url(url):
             raise SettingsError(
                 "POSTMAN_DATABASE_URL (or database_url in postman.toml) must be "
-                "postgresql://USER:PASSWORD@HOST:PORT/DATABASE. 'postman up' starts a database and sets it"
+                "postgresql://USER:PASSWORD@HOST:PORT/DATABASE[?ssl=require]. 'postman up' starts one and sets it"
             )
         return url
+
+
+def _is_database_url(url: str) -> bool:
+    """The driver takes no parameter of libpq's but `ssl` (its `sslmode`): others would fail at each connection."""
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme in ("postgresql", "postgres", "postgresql+asyncpg")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and set(parse_qs(parts.query, keep_blank_values=True)) <= {"ssl"}
+        )
+    except ValueError:
+        return False

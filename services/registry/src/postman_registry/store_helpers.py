@@ -90,11 +90,7 @@ async def expired(connection: AsyncConnection, now: datetime, limit: int) -> lis
     return [helper_from(row) for row in await connection.execute(query)]
 
 
-async def extend_leases(connection: AsyncConnection, until: datetime) -> int:
-    """No live helper's lease ends before `until`; returns how many were extended."""
-    done = await connection.execute(
-        update(helpers)
-        .where(helpers.c.status.in_(_LIVE), helpers.c.lease_expires_at < until)
-        .values(lease_expires_at=until)
-    )
+async def grant_leases(connection: AsyncConnection, until: datetime) -> int:
+    """Every live helper's lease ends at `until`; returns how many there are."""
+    done = await connection.execute(update(helpers).where(helpers.c.status.in_(_LIVE)).values(lease_expires_at=until))
     return done.rowcount

@@ -179,13 +179,9 @@ async def forget_ended(connection: AsyncConnection, before: datetime) -> int:
     return (await connection.execute(delete(servers).where(servers.c.ended_at < before))).rowcount
 
 
-async def extend_leases(connection: AsyncConnection, until: datetime) -> int:
-    """No live server's lease ends before `until`; returns how many were extended."""
-    done = await connection.execute(
-        update(servers)
-        .where(servers.c.status == _UP, servers.c.lease_expires_at < until)
-        .values(lease_expires_at=until)
-    )
+async def grant_leases(connection: AsyncConnection, until: datetime) -> int:
+    """Every live server's lease ends at `until`; returns how many there are."""
+    done = await connection.execute(update(servers).where(servers.c.status == _UP).values(lease_expires_at=until))
     return done.rowcount
 
 

@@ -2,7 +2,7 @@
 """What the registry does unasked: get its database ready, end expired leases, forget what ended long ago.
 
 While the database (or the registry) was away nobody could renew. So after each such time every live node first gets one
-full lease before any is declared down.
+full lease before any is declared down. A clock that jumped, or a machine that was stopped, counts as such a time.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
+from datetime import datetime, timedelta
 
 import structlog
 
 from postman_contracts.tokens import CID_KEY_BYTES
-from postman_kit.db import DatabaseUnavailable
+from postman_kit.db import Connection, DatabaseUnavailable
 from postman_registry import store as shared
 from postman_registry import store_helpers as helper_store
 from postman_registry import store_servers as server_store
@@ -51,7 +52,9 @@ class Upkeep:
                 await self.bring_up()
                 while True:
                     await self.sweep()
+                    swept_at = self._context.clock()
                     await asyncio.sleep(self._sweep_interval_s)
+                    await self.forgive_gap(swept_at)
             except DatabaseUnavailable as error:
                 _log.warning("the database went away", error=str(error))
             except Exception:
@@ -66,11 +69,32 @@ class Upkeep:
         candidate = context.cid_key or secrets.token_bytes(CID_KEY_BYTES)
         async with context.database.transaction() as connection:
             context.cid_key = await shared.ensure_secret(connection, "cid_key", candidate)
-            now, policy = context.clock(), context.policy
-            helpers = await helper_store.extend_leases(connection, now + policy.helper_lease_ttl)
-            servers = await server_store.extend_leases(connection, now + policy.server_lease_ttl)
+            helpers, servers = await self._grant_leases(connection)
         self._is_ready = True
         _log.info("ready", helpers_with_grace=helpers, servers_with_grace=servers)
+
+    async def forgive_gap(self, swept_at: datetime) -> None:
+        """One lease of grace if the clock says that the last sweep was implausibly long ago, or is yet to come."""
+        context = self._context
+        gap = context.clock() - swept_at - timedelta(seconds=self._sweep_interval_s)
+        # Renewals come at each third of a lease: nobody has less than half of one left when a shorter gap begins.
+        bearable = min(context.policy.helper_lease_ttl, context.policy.server_lease_ttl) / 2
+        if abs(gap) <= bearable:
+            return
+        async with context.database.transaction() as connection:
+            helpers, servers = await self._grant_leases(connection)
+        _log.warning(
+            "the clock jumped, or this process was stopped: all leases begin anew",
+            gap_s=round(gap.total_seconds(), 3),
+            helpers_with_grace=helpers,
+            servers_with_grace=servers,
+        )
+
+    async def _grant_leases(self, connection: Connection) -> tuple[int, int]:
+        now, policy = self._context.clock(), self._context.policy
+        helpers = await helper_store.grant_leases(connection, now + policy.helper_lease_ttl)
+        servers = await server_store.grant_leases(connection, now + policy.server_lease_ttl)
+        return helpers, servers
 
     async def sweep(self) -> None:
         """Declare down whose lease has run out."""
