@@ -9,12 +9,15 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import nats
 import pytest
+import structlog.testing
 from pydantic import BaseModel
 from sqlalchemy import MetaData, func, select, text
+from sqlalchemy.exc import DBAPIError
 
 from postman_kit.bus import Bus, BusUnavailable, Stream
 from postman_kit.db import Database, DatabaseUnavailable
@@ -141,6 +144,17 @@ async def test_start_does_not_wait_and_everything_is_made_once_nats_is_there(own
         await bus.stop()
 
 
+async def test_an_absent_nats_is_told_without_its_password_and_not_each_time() -> None:
+    with structlog.testing.capture_logs() as lines:
+        bus = Bus("nats://u:s3cret@127.0.0.1:1", name="test")
+        await bus.start()
+        await eventually(lambda: len(lines) >= 3)
+        await bus.stop()
+    told = [line["failures"] for line in lines if line["event"] == "nats does not answer"]
+    assert told[:3] == [1, 2, 4]
+    assert "s3cret" not in repr(lines)
+
+
 async def test_subscriptions_and_streams_survive_a_restart_of_nats(own_nats: EmbeddedNats) -> None:
     got: list[str] = []
 
@@ -262,3 +276,23 @@ async def test_a_statement_that_is_wrong_is_not_an_outage(database: Database) ->
         async with database.transaction() as connection:
             await connection.execute(text("SELECT * FROM nothing_here"))
     assert not isinstance(caught.value, DatabaseUnavailable)
+
+
+async def test_keys_in_a_statement_are_not_in_its_error(database: Database) -> None:
+    with pytest.raises(DBAPIError) as caught:
+        async with database.transaction() as connection:
+            await connection.execute(text("INSERT INTO no_such_table VALUES (:key)"), {"key": "s3cret"})
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", ["password", "database"])
+async def test_what_an_operator_can_repair_meanwhile_is_an_outage(database_url: str, wrong: str) -> None:
+    parts = urlsplit(database_url)
+    place = f"postman:s3cret@{parts.hostname}:{parts.port}"
+    url = f"{database_url}x" if wrong == "database" else parts._replace(netloc=place).geturl()
+    database = Database(url, name="test")
+    with pytest.raises(DatabaseUnavailable) as caught:
+        await database.check(5.0)
+    await database.close()
+    assert wrong in str(caught.value)
+    assert "s3cret" not in str(caught.value)

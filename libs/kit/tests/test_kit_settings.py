@@ -72,6 +72,10 @@ def test_keys_of_other_services_are_none_of_ours() -> None:
         ("registry_urI = 'http://x'", ["Did you mean 'registry_url'"]),
         ("gate_port = ", ["postman.toml", "is not TOML"]),
         ("registry_url = 'ftp://x'", ["'registry_url'"]),
+        ("registry_url = 'http://x:y'", ["'registry_url'", "http://HOST:PORT"]),
+        ("registry_url = 'http://:80'", ["'registry_url'", "http://HOST:PORT"]),
+        ("nats_url = 'nats://h:port'", ["'nats_url'", "nats://USER:PASSWORD@HOST:PORT"]),
+        ("nats_url = 'h:4222'", ["'nats_url'", "nats://USER:PASSWORD@HOST:PORT"]),
     ],
 )
 def test_a_wrong_file_is_named_with_key_and_repair(text: str, parts: list[str]) -> None:
@@ -101,5 +105,9 @@ def test_the_api_key_comes_from_a_variable_or_a_file(tmp_path: Path, monkeypatch
         GateSettings.load().client_api_key()
     (tmp_path / "key").write_text("from-file\n")
     assert GateSettings.load().client_api_key() == "from-file"
+    for wrong in (b"", b"two words", b"\xff\xfe", b"\x01"):
+        (tmp_path / "key").write_bytes(wrong)
+        with pytest.raises(SettingsError, match=str(tmp_path / "key")):
+            GateSettings.load().client_api_key()
     monkeypatch.setenv("POSTMAN_API_KEY", "from-variable")
     assert GateSettings.load().client_api_key() == "from-variable"

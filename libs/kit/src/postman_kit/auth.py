@@ -88,7 +88,7 @@ def _read_key(path: Path) -> tuple[str, Role]:
     if name not in Role.__members__:
         roles = ", ".join(role.name.lower() for role in Role)
         raise SettingsError(f"{path}: the file's name must begin with a role ({roles}). Rename or remove it")
-    key = path.read_text("utf-8").strip()
+    key = path.read_text("utf-8", errors="replace").strip()
     if not KEY_CHARACTERS_MIN <= len(key) <= KEY_CHARACTERS_MAX or not key.isascii() or " " in key:
         raise SettingsError(
             f"{path}: a key has {KEY_CHARACTERS_MIN} to {KEY_CHARACTERS_MAX} ASCII characters without spaces. Write "

@@ -195,7 +195,7 @@ class Bus:
                 self._ready.set()
                 await closed.wait()
                 _log.warning("nats closed the connection", url=redact(self._url), error=str(client.last_error or ""))
-            except (nats.errors.Error, OSError, TimeoutError) as error:
+            except Exception as error:  # whatever the client trips over, the next connection may be well
                 _log.warning("nats is not usable yet", url=redact(self._url), error=repr(error))
             finally:
                 self._ready.clear()
@@ -207,6 +207,8 @@ class Bus:
             await asyncio.sleep(_RESTART_WAIT_S)
 
     async def _connect(self, client: Client, closed: asyncio.Event) -> None:
+        failures = 0
+
         async def on_closed() -> None:
             closed.set()
 
@@ -215,10 +217,18 @@ class Bus:
                 _log.warning("nats disconnected", url=redact(self._url))
 
         async def on_reconnected() -> None:
+            nonlocal failures
+            failures = 0
             _log.info("nats connected again", url=redact(self._url))
 
         async def on_error(error: Exception) -> None:
-            _log.debug("nats error", error=repr(error))
+            nonlocal failures
+            failures += 1
+            # The client retries for ever by itself: 1, 2, 4, ... failures get a line, an outage is no flood.
+            if not client.is_connected and failures & (failures - 1) == 0:
+                _log.warning("nats does not answer", url=redact(self._url), error=repr(error), failures=failures)
+            else:
+                _log.debug("nats error", error=repr(error))
 
         await client.connect(
             self._url,

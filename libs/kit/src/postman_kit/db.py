@@ -27,8 +27,9 @@ _BACKOFF_FIRST_S: Final = 0.1
 _BACKOFF_MAX_S: Final = 2.0
 
 # SQLSTATE classes and codes after which the same transaction may succeed later or elsewhere: connection lost (08),
-# resources short (53), operator's intervention, e.g. shutdown (57P), an address that has become a replica (25006).
-_AWAY_STATES: Final = ("08", "53", "57P", "25006")
+# resources short (53), operator's intervention, e.g. shutdown (57P), an address that has become a replica (25006), and
+# what an operator repairs while we wait: a wrong password (28), no such database (3D000).
+_AWAY_STATES: Final = ("08", "53", "57P", "25006", "28", "3D000")
 
 Connection = AsyncConnection
 """A connection in a transaction, for those who pass it on and write no SQL themselves."""
@@ -51,6 +52,7 @@ class Database:
             pool_size=connections_max,
             max_overflow=0,
             pool_timeout=POOL_WAIT_S,
+            hide_parameters=True,  # they hold keys, and errors are logged
             pool_pre_ping=True,  # a restarted server costs a reconnect, not an error
             connect_args={
                 "timeout": CONNECT_TIMEOUT_S,

@@ -13,8 +13,9 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 ENV_PREFIX: Final = "POSTMAN_"
@@ -40,6 +41,20 @@ class PostmanSettings(BaseSettings):
     api_key: SecretStr = SecretStr("")
     api_key_file: Path | None = None
     state_dir: Path = Path(".postman")
+
+    @field_validator("registry_url")
+    @classmethod
+    def _registry_has_place(cls, value: str) -> str:
+        _check_place(value, "http://HOST:PORT")
+        return value
+
+    @field_validator("nats_url")
+    @classmethod
+    def _nats_has_place(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("nats://", "tls://")):
+            raise ValueError("must be nats://USER:PASSWORD@HOST:PORT")
+        _check_place(value.get_secret_value(), "nats://USER:PASSWORD@HOST:PORT")
+        return value
 
     @classmethod
     def load(cls) -> Self:
@@ -69,18 +84,37 @@ class PostmanSettings(BaseSettings):
     def client_api_key(self) -> str:
         """The key that a client of the REST presents: `api_key`, else the content of `api_key_file`."""
         if self.api_key.get_secret_value():
-            return self.api_key.get_secret_value()
+            return _checked_key(self.api_key.get_secret_value(), f"{ENV_PREFIX}API_KEY")
         if self.api_key_file is None:
             raise SettingsError(
                 f"no API key is set. Set {ENV_PREFIX}API_KEY, or {ENV_PREFIX}API_KEY_FILE to a file with the key"
             )
         try:
-            return self.api_key_file.read_text("utf-8").strip()
+            content = self.api_key_file.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(
                 f"cannot read the API key from {self.api_key_file}: {error}. Correct {ENV_PREFIX}API_KEY_FILE, or set "
                 f"{ENV_PREFIX}API_KEY"
             ) from None
+        return _checked_key(content, str(self.api_key_file))
+
+
+def _checked_key(key: str, place: str) -> str:
+    """A key that can stand in a header of HTTP. The error does not repeat it."""
+    key = key.strip()
+    if not key or not all("!" <= character <= "~" for character in key):
+        raise SettingsError(f"{place}: an API key has one or more ASCII characters without spaces. Correct it")
+    return key
+
+
+def _check_place(url: str, form: str) -> None:
+    try:
+        parts = urlsplit(url)
+        if parts.hostname and parts.port != 0:
+            return
+    except ValueError:  # its text may repeat a password
+        pass
+    raise ValueError(f"must be {form}")
 
 
 def _config_path() -> Path | None:

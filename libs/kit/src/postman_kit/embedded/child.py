@@ -69,7 +69,7 @@ class StateDirectory:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
-            value = path.read_text("ascii").strip()
+            value = path.read_text("ascii", errors="replace").strip()
             if not value:
                 raise EmbeddedError(f"{path} is empty. Remove {self.path} to begin anew; its content is lost") from None
             return value
@@ -79,6 +79,21 @@ class StateDirectory:
             file.flush()
             os.fsync(file.fileno())
         return value
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the state directory of this path now."""
+    try:
+        descriptor = os.open(path / "lock", os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 class Child:
