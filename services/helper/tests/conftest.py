@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +43,8 @@ class FakeWorker:
 
 
 @pytest.fixture
-def fake_worker(tmp_path: Path) -> FakeWorker:
-    folder = tmp_path / "worker"
-    folder.mkdir()
-    return FakeWorker(folder)
+def fake_worker() -> Iterator[FakeWorker]:
+    # Not in tmp_path: the path of the control socket would be too long for the kernel where tests run side by side.
+    folder = Path(tempfile.mkdtemp(prefix="pmw"))
+    yield FakeWorker(folder)
+    shutil.rmtree(folder, ignore_errors=True)

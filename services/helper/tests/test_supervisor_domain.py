@@ -41,6 +41,7 @@ LEGAL = {
     (State.DRAINING, Input.DRAIN_WANTED): (State.DRAINING, Action.NOTHING),
     (State.BACKING_OFF, Input.RETRY_DUE): (State.STARTING, Action.START),
     (State.BACKING_OFF, Input.WORKER_FAILED): (State.BACKING_OFF, Action.NOTHING),
+    (State.BACKING_OFF, Input.IDENTITY_LOST): (State.BACKING_OFF, Action.NOTHING),
     (State.BACKING_OFF, Input.DRAIN_WANTED): (State.DEAD, Action.FINISH),
     **{(state, Input.STOP_WANTED): (State.DEAD, Action.FINISH) for state in State if state is not State.DEAD},
     **{(State.DEAD, event): (State.DEAD, Action.NOTHING) for event in Input},

@@ -79,6 +79,7 @@ class Helper:
         """Until the registry has heard of the newest worker (of this incarnation); returns that worker's start."""
 
         def serving() -> dict[str, Any] | None:
+            assert self.process.poll() is None, f"the supervisor ended with {self.process.returncode}"
             entry, starts = self.entry(), self.starts()
             if not starts or entry.get("state") != "up" or not entry["stats"]:
                 return None

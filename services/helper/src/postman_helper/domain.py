@@ -69,6 +69,7 @@ _TABLE: dict[tuple[State, Input], tuple[State, Action]] = {
 }
 # Legal, and of no consequence.
 _IGNORED: set[tuple[State, Input]] = {
+    (State.BACKING_OFF, Input.IDENTITY_LOST),  # the registry's answer and the worker's end came together
     (State.BACKING_OFF, Input.WORKER_FAILED),  # the worker of a lost identity dies while it waits for its successor
     (State.DRAINING, Input.IDENTITY_LOST),  # the drain goes on; the successor is somebody else's
     (State.DRAINING, Input.DRAIN_WANTED),  # the order came by NATS and by the lease answer

@@ -37,7 +37,8 @@ class Supervisor:
         self._registry = registry
         self._bus = HelperBus(bus, on_drain=self.request_drain, on_refresh=self._refresh)
         self._life = LifeCycle()
-        self._inputs: asyncio.Queue[Input] = asyncio.Queue()
+        # With whose input it is: that of an incarnation which is no longer the current one says nothing.
+        self._inputs: asyncio.Queue[tuple[Incarnation | None, Input]] = asyncio.Queue()
         self._current: Incarnation | None = None
         # Its identity is lost but it still relays: ended as soon as its successor has an identity.
         self._predecessor: Incarnation | None = None
@@ -55,25 +56,36 @@ class Supervisor:
         try:
             while action is not Action.FINISH:
                 self._perform(action)
-                event = await self._inputs.get()
+                event = await self._next_input()
                 was = self._life.state
                 action = self._life.on(event, time.monotonic())
                 log.info("life cycle", was=was, on=event, state=self._life.state)
         finally:
             await self._finish()
 
+    async def _next_input(self) -> Input:
+        while True:
+            source, event = await self._inputs.get()
+            if source is None or source is self._current:
+                return event
+
     def request_drain(self) -> None:
         """Ends the helper gently: its clients move away first."""
-        self._inputs.put_nowait(Input.DRAIN_WANTED)
+        self._put(Input.DRAIN_WANTED)
 
     def request_stop(self) -> None:
         """Ends the helper without waiting for its clients."""
-        self._inputs.put_nowait(Input.STOP_WANTED)
+        self._put(Input.STOP_WANTED)
+
+    def _put(self, event: Input, source: Incarnation | None = None) -> None:
+        self._inputs.put_nowait((source, event))
 
     # --- actions -----------------------------------------------------------------------------------
 
     def _perform(self, action: Action) -> None:
         if action is Action.START:
+            if self._current is not None:  # now, not in the step: its reports must not be taken for its successor's
+                self._predecessor, self._current = self._current, None
             self._begin_step(self._start())
         elif action is Action.WAIT:
             self._begin_step(self._wait())
@@ -90,11 +102,9 @@ class Supervisor:
             await step
         except Exception:
             log.exception("a step of the life cycle failed")
-            self._inputs.put_nowait(Input.WORKER_FAILED)
+            self._put(Input.WORKER_FAILED)
 
     async def _start(self) -> None:
-        if self._current is not None:
-            self._predecessor, self._current = self._current, None
         grant = await self._register()
         await self._end_predecessor()
         incarnation = Incarnation(self._settings, grant, self._registry, self._bus, self._take_report)
@@ -105,9 +115,9 @@ class Supervisor:
         except (WorkerStartError, ControlError, OSError) as error:
             log.error("worker did not start", error=str(error), incarnation=grant.incarnation)
             await incarnation.stop()
-            self._inputs.put_nowait(Input.WORKER_FAILED)
+            self._put(Input.WORKER_FAILED)
             return
-        self._inputs.put_nowait(Input.WORKER_READY)
+        self._put(Input.WORKER_READY)
         incarnation.begin()
 
     async def _register(self) -> HelperGrant:
@@ -140,7 +150,7 @@ class Supervisor:
             log.error("crash loop: the causes are above", failures=loop.failures, within_s=round(loop.window_s, 1))
         log.info("next start", in_s=round(delay_s, 3))
         await asyncio.sleep(delay_s)
-        self._inputs.put_nowait(Input.RETRY_DUE)
+        self._put(Input.RETRY_DUE)
 
     async def _end_predecessor(self) -> None:
         predecessor, self._predecessor = self._predecessor, None
@@ -162,7 +172,7 @@ class Supervisor:
 
     def _take_report(self, incarnation: Incarnation, event: Input) -> None:
         if incarnation is self._current:
-            self._inputs.put_nowait(event)
+            self._put(event, incarnation)
 
     def _refresh(self) -> None:
         if self._current is not None:

@@ -36,8 +36,8 @@ def write_config(path: Path, text: str) -> None:
     """Writes a worker's configuration, readable by its owner only from the first moment: it holds keys."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-        file.write(text)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(os.fsencode(text))  # paths in it may be any bytes
 
 
 class WorkerProcess:
