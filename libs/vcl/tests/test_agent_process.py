@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from vcl.agent import Agent, AgentConfig, AgentError
 
@@ -69,6 +70,15 @@ def test_the_key_may_be_in_a_file(tmp_path: Path) -> None:
     config = AgentConfig.from_environment({"POSTMAN_REGISTRY_URL": "http://h", "POSTMAN_API_KEY_FILE": str(path)})
     assert config.api_key == "secret"
     assert "secret" not in repr(config)
+
+
+@pytest.mark.parametrize("machine", ["plain", "x" * 64, "_under", "naïve host", "---", ""])
+def test_every_machine_has_a_name_that_the_registry_takes(machine: str) -> None:
+    from postman_contracts.fields import Name
+    from vcl.agent_core import _agent_name
+
+    name = TypeAdapter(Name).validate_python(_agent_name(machine, 4194304))
+    assert name.endswith("-4194304")
 
 
 def test_a_dead_registry_is_a_reason_and_is_asked_once_a_second(dead_url: str) -> None:

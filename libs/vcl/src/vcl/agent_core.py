@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -22,12 +23,20 @@ from vcl.agent_types import REASON_CLOSED, REASON_NO_SERVER, REASON_UNREACHABLE,
 
 log = logging.getLogger("vcl.agent")
 
+AGENT_NAME_CHARACTERS_MAX = 63  # contracts: Name
+
+
+def _agent_name(host: str, pid: int) -> str:
+    """A name that the registry takes, whatever this machine is called: names of hosts may have any characters."""
+    plain = re.sub(r"[^A-Za-z0-9._:-]", "-", host).lstrip("._:-") or "host"
+    return f"{plain[: AGENT_NAME_CHARACTERS_MAX - len(f'-{pid}')]}-{pid}"
+
 
 class Core:
     """Registry client, cache, fact listener and leases of one process."""
 
     def __init__(self, registry_url: str, api_key: str, nats_url: str, counters: Counters) -> None:
-        self._rest = Rest(registry_url, api_key, agent_name=f"{socket.gethostname()}-{os.getpid()}")
+        self._rest = Rest(registry_url, api_key, _agent_name(socket.gethostname(), os.getpid()))
         self._counters = counters
         self._cache = Cache()
         self._asking: dict[Key, asyncio.Task[Lookup]] = {}

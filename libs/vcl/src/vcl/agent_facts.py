@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import nats
-from nats import errors as nats_errors
 from pydantic import ValidationError
 
 from postman_contracts import subjects
@@ -75,8 +74,9 @@ class FactListener:
             closed = asyncio.Event()
             try:
                 client = await self._connect(closed)
-            except (OSError, nats_errors.Error, TimeoutError):
+            except Exception as error:  # whatever the client trips over, the next try may do
                 self._counters.nats_errors += 1
+                log.debug("NATS: %r", error)
             else:
                 try:
                     await closed.wait()
