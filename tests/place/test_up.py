@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 CLI = (sys.executable, "-m", "postman_cli")
@@ -114,3 +115,39 @@ def test_it_ends_clean_and_starts_again_with_the_same_keys(tmp_path: Path, numbe
     second = Up(tmp_path)
     assert Path(second.ready["api_key_files"]["agent"]).read_text() == keys
     assert second.end()[0] == 0
+
+
+def test_one_that_was_killed_is_no_obstacle_whoever_has_its_process_id(tmp_path: Path) -> None:
+    first = Up(tmp_path)
+    first.end(signal.SIGKILL)
+    left = tmp_path / "up" / "up.json"
+    left.write_text(json.dumps(json.loads(left.read_text()) | {"pid": os.getpid()}))
+    assert "./postman up" in run("status", POSTMAN_STATE_DIR=str(tmp_path)).stderr
+    second = Up(tmp_path)
+    assert second.end()[0] == 0
+
+
+def test_what_helpers_call_themselves_cannot_break_the_table(up: Up) -> None:
+    key = Path(up.ready["api_key_files"]["agent"]).read_text().strip()
+    body = {"name": "h", "data_address": "198.18.0.10", "workers": 1, "version": "[/red]"}
+    headers = {"Authorization": f"Bearer {key}"}
+    httpx.post(f"{up.ready['registry_url']}/v1/helpers", json=body, headers=headers, trust_env=False).raise_for_status()
+    done = run("status", POSTMAN_STATE_DIR=str(up.state), COLUMNS="200", http_proxy="http://127.0.0.1:1")
+    assert done.returncode == 0, done.stderr
+    assert "[/red]" in done.stdout
+
+
+@pytest.mark.parametrize("place", ["/proc/none/up", "/dev/null", "/dev/null/up"])
+def test_a_state_folder_that_cannot_be_is_a_clear_error(place: str) -> None:
+    done = run("up", "--registry-port", "0", "--nats-port", "0", "--state-dir", place)
+    assert done.returncode == 1
+    assert place in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("url", ["http://x:y", "http://[", "http://127.0.0.1:1"])
+def test_a_wrong_url_is_a_clear_error(tmp_path: Path, url: str) -> None:
+    done = run("status", POSTMAN_STATE_DIR=str(tmp_path), POSTMAN_REGISTRY_URL=url, POSTMAN_API_KEY="no-such-key-0123")
+    assert done.returncode == 1
+    assert done.stderr.startswith("postman status: ")
+    assert "Traceback" not in done.stderr

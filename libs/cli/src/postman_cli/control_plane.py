@@ -15,13 +15,14 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
 from postman_kit.embedded import EmbeddedError, EmbeddedNats, EmbeddedPostgres
-from postman_kit.embedded.child import Child, choose_port
+from postman_kit.embedded.child import Child, StateDirectory, choose_port, is_held
+from postman_kit.settings import CONFIG_NAME, CONFIG_VARIABLE
 
 ROLES = ("viewer", "agent", "operator", "admin")
 REGISTRY_START_S_MAX = 30.0
@@ -61,6 +62,7 @@ class ControlPlane:
         progress: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._state = state_dir.absolute()
+        self._alone = StateDirectory(self._state)
         self._host, self._registry_port = host, registry_port
         self._progress = progress
         self._postgres = EmbeddedPostgres(self._state / "postgres")
@@ -70,7 +72,9 @@ class ControlPlane:
 
     def __enter__(self) -> ControlPlane:
         with ExitStack() as stack:
-            self._state.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._alone.acquire()
+            stack.callback(self._alone.release)
+            self._forget()  # what one that was killed left behind
             self._registry_port = choose_port(self._registry_port, "registry", self._host)  # before the slow parts
             stack.enter_context(self._postgres)
             self._progress("postgres is ready")
@@ -113,11 +117,14 @@ class ControlPlane:
             "POSTMAN_DATABASE_URL": self._postgres.url,
             "POSTMAN_NATS_URL": self._nats.url,
             "POSTMAN_STATE_DIR": str(self._state),
+            "POSTMAN_REGISTRY_KEYS_DIR": str(self._state / "keys"),
             "POSTMAN_REGISTRY_HOST": self._host,
             "POSTMAN_REGISTRY_PORT": str(self._registry_port),
         }
+        config = Path(os.environ.get(CONFIG_VARIABLE) or CONFIG_NAME)
+        if CONFIG_VARIABLE in os.environ or config.is_file():
+            ours[CONFIG_VARIABLE] = str(config.absolute())  # it runs in another folder
         os.environ.update(ours)  # the child inherits it; secrets must not be on a command line
-        (self._state / "registry.log").write_bytes(b"")
         self._registry.start([sys.executable, "-m", "postman_registry"])
         self._registry.wait_until(self._answers, REGISTRY_START_S_MAX)
 
@@ -144,12 +151,11 @@ class ControlPlane:
 
 def running(state_dir: Path) -> Ready | None:
     """The control plane that runs in this state folder, if one does."""
-    try:
-        facts = json.loads((state_dir / FACTS).read_text())
-        os.kill(facts["pid"], 0)
-        return Ready(**facts)
-    except (OSError, ValueError, TypeError, KeyError):
+    if not is_held(state_dir):  # one that was killed left its facts; its process id may be somebody else's by now
         return None
+    with suppress(OSError, ValueError, TypeError):
+        return Ready(**json.loads((state_dir / FACTS).read_text()))
+    return None
 
 
 __all__ = ["ControlPlane", "EmbeddedError", "Ready", "running"]

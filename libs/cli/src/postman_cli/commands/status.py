@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from postman_cli.checkout import STATE
 from postman_cli.control_plane import Ready, running
@@ -65,8 +67,10 @@ def _target(local: Ready | None) -> tuple[str, str]:
     if local and "registry_url" not in told:
         if told & {"api_key", "api_key_file"}:
             return local.registry_url, settings.client_api_key()
-        with open(local.api_key_files["viewer"]) as file:  # noqa: PTH123 (a name from up.json)
-            return local.registry_url, file.read().strip()
+        try:
+            return local.registry_url, Path(local.api_key_files["viewer"]).read_text().strip()
+        except (OSError, KeyError) as error:
+            raise StatusError(f"no key for {local.registry_url}: {error}. Set POSTMAN_API_KEY_FILE") from None
     if "registry_url" not in told and not told & {"api_key", "api_key_file"}:
         raise StatusError("no control plane runs in this checkout. Start one with: ./postman up")
     return settings.registry_url, settings.client_api_key()
@@ -74,8 +78,13 @@ def _target(local: Ready | None) -> tuple[str, str]:
 
 def _ask(url: str, key: str) -> dict[str, Any]:
     try:
-        with httpx.Client(base_url=url, timeout=ANSWER_S_MAX, headers={"Authorization": f"Bearer {key}"}) as client:
-            health = client.get("/readyz").json()
+        with httpx.Client(
+            base_url=url,
+            timeout=ANSWER_S_MAX,
+            headers={"Authorization": f"Bearer {key}"},
+            trust_env=False,  # a proxy for the web is no way to the registry
+        ) as client:
+            health = _object(client.get("/readyz"))
             return {
                 "registry_url": url,
                 "ready": health.get("status") == "ready",
@@ -85,8 +94,18 @@ def _ask(url: str, key: str) -> dict[str, Any]:
             }
     except httpx.ConnectError:
         raise StatusError(f"no registry answers on {url}. Start one with ./postman up, or correct the URL") from None
-    except (httpx.HTTPError, ValueError) as error:
-        raise StatusError(f"{url}: {error}") from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise StatusError(f"{url}: {error or type(error).__name__}") from None
+
+
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise StatusError(f"{answer.url}: the answer ({answer.status_code}) is not a registry's. Correct the URL")
+    return body
 
 
 def _all_pages(client: httpx.Client, path: str) -> list[dict[str, Any]]:
@@ -94,11 +113,11 @@ def _all_pages(client: httpx.Client, path: str) -> list[dict[str, Any]]:
     after: int | None = None
     for _ in range(PAGES_MAX):
         answer = client.get(path, params={} if after is None else {"after": after})
-        body = answer.json()
+        body = _object(answer)
         if answer.is_error:
             raise StatusError(f"{path}: {answer.status_code} {body.get('title', '')}: {body.get('detail', '')}")
-        items += body["items"]
-        after = body["next"]
+        items += body.get("items", [])
+        after = body.get("next")
         if after is None:
             return items
     raise StatusError(f"{path}: more than {PAGES_MAX} pages")
@@ -116,5 +135,5 @@ def _show(facts: dict[str, Any]) -> None:
             continue
         table = Table(*columns, box=None, pad_edge=False)
         for item in items:
-            table.add_row(*(str(item.get(column, "-")) for column in columns))
+            table.add_row(*(Text(str(item.get(column, "-"))) for column in columns))  # Text: [x] is no markup
         console.print(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,7 @@ from postman_cli.control_plane import ControlPlane, EmbeddedError, running
 
 app = typer.Typer()
 LOOK_S = 0.2
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @app.command("up")
@@ -38,7 +40,9 @@ def up(
     other = running(state)
     if other:
         _fail(f"it runs already, as process {other.pid}, on {other.registry_url}")
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in ENDS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup, and shells for jobs in the background, have it
+            signal.signal(number, _interrupt)
 
     def say(text: str) -> None:
         typer.echo(f"postman up: {text}", err=True)
@@ -51,6 +55,8 @@ def up(
                 time.sleep(LOOK_S)
     except EmbeddedError as error:
         _fail(str(error))
+    except (OSError, subprocess.SubprocessError) as error:  # no space, no permission, a machine that stands still
+        _fail(f"{error}. State is in {state}, see there and the space left (df)")
     except KeyboardInterrupt:
         say("ended")
         return
@@ -58,8 +64,8 @@ def up(
 
 
 def _interrupt(number: int, frame: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ending takes a moment; a second signal must not break it off
+    for each in ENDS:
+        signal.signal(each, signal.SIG_IGN)  # ending takes a moment; a second signal must not break it off
     raise KeyboardInterrupt
 
 
