@@ -224,12 +224,13 @@ enum vcl_drop {
 #undef VCL_X
         VCL_DROP_COUNT
 };
-#define VCL_COUNTERS(X)                                                                                                \
-    X(datagrams_in)                                                                                                    \
-    X(datagrams_out) X(bytes_in) X(bytes_out) X(frames_in) X(frames_out) X(data_frames_in) X(data_frames_out)          \
-        X(frames_resent) X(duplicate_bytes) X(trunk_batches_in) X(trunk_batches_out) X(trunk_entries_in)               \
-            X(trunk_entries_out) X(trunk_data_entries_in) X(opens) X(accepts) X(resumes_sent) X(resumes_accepted)      \
-                X(path_moves) X(probes_sent) X(ptos)
+/* clang-format off */
+#define VCL_COUNTERS(X) \
+    X(datagrams_in) X(datagrams_out) X(bytes_in) X(bytes_out) \
+    X(frames_in) X(frames_out) X(data_frames_in) X(data_frames_out) X(frames_resent) X(duplicate_bytes) \
+    X(trunk_batches_in) X(trunk_batches_out) X(trunk_entries_in) X(trunk_entries_out) X(trunk_data_entries_in) \
+    X(opens) X(accepts) X(resumes_sent) X(resumes_accepted) X(path_moves) X(probes_sent) X(ptos)
+/* clang-format on */
 struct vcl_stats {
 #define VCL_X(name) uint64_t name;
     VCL_COUNTERS(VCL_X)
