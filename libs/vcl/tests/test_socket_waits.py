@@ -227,6 +227,17 @@ def test_accept_is_interruptible(world: Any) -> None:
         signal.signal(signal.SIGALRM, before)
 
 
+def test_a_signal_handler_may_close_the_listener(vcl_world: Any) -> None:
+    before = signal.signal(signal.SIGALRM, lambda number, frame: vcl_world.listener.close())
+    vcl_world.listener.settimeout(None)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            vcl_world.listener.accept()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
 # --- many ------------------------------------------------------------------------------------------------
 
 

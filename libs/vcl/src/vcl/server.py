@@ -35,6 +35,7 @@ class Listener:
         self._endpoints: list[Endpoint] = []
         self._closed = threading.Event()
         self._turn = threading.Lock()  # one thread polls, the others wait for their turn: no herd
+        self._polling: int | None = None  # that thread
         self._ready = select.epoll()
         self._stop_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._ready.register(self._tcp.fileno(), select.EPOLLIN)
@@ -90,6 +91,7 @@ class Listener:
 
         if not self._turn.acquire(timeout=left_s()):
             raise timed_out()
+        self._polling = threading.get_ident()
         try:
             while True:
                 found = self._accept_now()
@@ -100,6 +102,9 @@ class Listener:
                     raise timed_out()
                 self._ready.poll(None if remaining_s < 0 else remaining_s)
         finally:
+            self._polling = None
+            if self._closed.is_set():
+                self._dispose()
             self._turn.release()
 
     def fileno(self) -> int:
@@ -176,13 +181,19 @@ class Listener:
         with contextlib.suppress(OSError):
             self._ready.register(self._stop_fd, select.EPOLLIN)
         os.eventfd_write(self._stop_fd, 1)  # a thread in accept() gets EBADF
-        with self._turn:
-            self._ready.close()
-            os.close(self._stop_fd)
+        if self._polling != threading.get_ident():  # else a signal's handler closes within accept(), which disposes
+            with self._turn:
+                self._dispose()
         self._tcp.close()
         for endpoint in self._endpoints:
             endpoint.retire()
         self._endpoints = []
+
+    def _dispose(self) -> None:
+        self._ready.close()
+        if self._stop_fd >= 0:
+            os.close(self._stop_fd)
+        self._stop_fd = -1
 
     def __enter__(self) -> Listener:
         return self
