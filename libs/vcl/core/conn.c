@@ -84,9 +84,9 @@ bool vcl__conn_fin_acked(const struct vcl_conn *c)
 
 void vcl__conn_update_linger(struct vcl_conn *c)
 {
-    bool unfinished = c->released && c->state != CONN_CLOSED &&
-                      (c->snd.end > c->snd.una || (c->fin_queued && !vcl__conn_fin_acked(c)) ||
-                       c->state == CONN_OPENING_FIN);
+    bool unfinished =
+        c->released && c->state != CONN_CLOSED &&
+        (c->snd.end > c->snd.una || (c->fin_queued && !vcl__conn_fin_acked(c)) || c->state == CONN_OPENING_FIN);
     if (unfinished == c->lingering)
         return;
     c->lingering = unfinished;

@@ -122,8 +122,8 @@ static int on_payload(struct vcl_conn *c, const struct pmw_frame *f, uint64_t se
     bool was_complete = vcl__recvbuf_complete(&c->rcv), fin = (f->flags & PMW_F_FIN) != 0;
     uint64_t before = c->rcv.nxt;
     e->stats.data_frames_in++;
-    enum recvbuf_result r = vcl__recvbuf_put(&c->rcv, &e->mem, seq, f->payload, f->payload_len, fin,
-                                             &e->stats.duplicate_bytes);
+    enum recvbuf_result r =
+        vcl__recvbuf_put(&c->rcv, &e->mem, seq, f->payload, f->payload_len, fin, &e->stats.duplicate_bytes);
     if (r == RECVBUF_NO_MEMORY)
         return vcl__drop(e, VCL_DROP_LIMIT); /* as if it had been lost */
     if (r == RECVBUF_OUT_OF_ORDER)

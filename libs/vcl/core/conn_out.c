@@ -223,8 +223,7 @@ static int build_fresh(struct vcl_conn *c, uint8_t *buf, size_t cap)
 
 static int build_reset(struct vcl_conn *c, uint8_t *buf, size_t cap)
 {
-    struct pmw_reset r = {
-        .cid = c->cid, .offset = c->snd_nxt, .epoch = c->s->epoch, .reason = RESET_REASON_ABORTED};
+    struct pmw_reset r = {.cid = c->cid, .offset = c->snd_nxt, .epoch = c->s->epoch, .reason = RESET_REASON_ABORTED};
     int len = pmw_reset_encode(buf, cap, &r);
     if (len < 0)
         return len;

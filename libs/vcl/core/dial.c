@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The client's path machine (S7-S15). One per session, fed with facts by the connections; it alone moves the epoch (S1).
+ * The client's path machine (S7-S15). One per session, fed with facts by the connections; it alone moves the epoch
+ * (S1).
  *
  *            OPEN_ACK                silent: two PTOs or two probes, or a hint
  *   DOWN ──────────────▶ ACTIVE ─────────────────────────────────────────▶ RESUMING ──┐ unanswered for 3 PTO:
@@ -41,7 +42,8 @@ static void path_event(struct vcl_session *s, enum vcl_event_type type)
                                               .silent_since_us = d->silent_since});
 }
 
-/* A try is made; when all candidates had theirs, the agent is asked for others: again after each round without success. */
+/* A try is made; when all candidates had theirs, the agent is asked for others: again after each round without success.
+ */
 static void count_attempt(struct vcl_session *s)
 {
     struct dial *d = s->dial;
@@ -233,8 +235,8 @@ static uint64_t on_timer_resuming(struct vcl_session *s)
         d->resume_tick_at = e->now + resume_pto(s);
         vcl__resume_relist(s);
     }
-    uint64_t next = d->nb_ticks < RESUME_PTOS && d->resume_tick_at < d->resume_until ? d->resume_tick_at
-                                                                                     : d->resume_until;
+    uint64_t next =
+        d->nb_ticks < RESUME_PTOS && d->resume_tick_at < d->resume_until ? d->resume_tick_at : d->resume_until;
     return next;
 }
 

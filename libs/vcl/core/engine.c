@@ -51,7 +51,7 @@ static uint32_t payload_max(const struct vcl_config *c)
 
 static void lists_init(struct vcl_engine *e)
 {
-    struct list *lists[] = {&e->all_sessions, &e->acks,  &e->backlog,  &e->tombs,    &e->conn_events,
+    struct list *lists[] = {&e->all_sessions,   &e->acks,  &e->backlog,  &e->tombs,    &e->conn_events,
                             &e->session_events, &e->exits, &e->resuming, &e->trunk_lru};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         list_init(lists[i]);

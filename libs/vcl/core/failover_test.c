@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Helpers die, in every way and at every moment; the streams do not notice (S1-S14). Time is virtual: the bounds asserted
- * here are exact, not measurements.
+ * Helpers die, in every way and at every moment; the streams do not notice (S1-S14). Time is virtual: the bounds
+ * asserted here are exact, not measurements.
  */
 #include "testkit.h"
 #include "testnet.h"

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The way back from the direct path (S15). The direct path is the last resort: every frame on it is a packet of its own
- * at the server. While a session is on it, helpers that are not under penalty are probed in listed order; one that answers
- * twice, both ways, gets the session back. A helper that fails the proof is under penalty again (S10).
+ * at the server. While a session is on it, helpers that are not under penalty are probed in listed order; one that
+ * answers twice, both ways, gets the session back. A helper that fails the proof is under penalty again (S10).
  */
 #include "state.h"
 
 enum {
-    HOME_PROOFS = 2,             /* S15 */
-    HOME_PROBE_GAP_US = 50000,   /* S15: between two probes */
+    HOME_PROOFS = 2,           /* S15 */
+    HOME_PROBE_GAP_US = 50000, /* S15: between two probes */
 };
 
 /* The helper to go back to, or NULL; *ripe_at is when the next penalty ends. */
@@ -27,8 +27,8 @@ static const struct vcl_path *home_candidate(const struct dial *d, uint64_t now,
     return NULL;
 }
 
-/* A PROBE of another epoch than the session's is answered on the path on which it came (S8): it proves both directions of
- * that path, and moves nothing. */
+/* A PROBE of another epoch than the session's is answered on the path on which it came (S8): it proves both directions
+ * of that path, and moves nothing. */
 static void home_probe(struct vcl_session *s, const struct vcl_path *path)
 {
     struct home *h = &s->dial->home;

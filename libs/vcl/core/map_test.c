@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "testkit.h"
 #include "map.h"
+#include "testkit.h"
 
 enum { NB = 3000 };
 

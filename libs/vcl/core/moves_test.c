@@ -216,7 +216,8 @@ static void three_hundred_moves(void **state)
     testnet_stop(&n);
 }
 
-/* More helper workers than the table holds: the longest unused goes, its sessions come back by RESUME or their next OPEN. */
+/* More helper workers than the table holds: the longest unused goes, its sessions come back by RESUME or their next
+ * OPEN. */
 static void the_trunk_table_is_bounded(void **state)
 {
     struct testnet n;
@@ -240,14 +241,10 @@ static void the_trunk_table_is_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_herd_moves_together),
-        cmocka_unit_test(open_goes_round_a_dead_helper),
-        cmocka_unit_test(open_answers_are_lost),
-        cmocka_unit_test(hints_move_earlier),
-        cmocka_unit_test(our_own_stall_is_no_verdict),
-        cmocka_unit_test(a_helper_restarts),
-        cmocka_unit_test(three_hundred_moves),
-        cmocka_unit_test(the_trunk_table_is_bounded),
+        cmocka_unit_test(a_herd_moves_together),       cmocka_unit_test(open_goes_round_a_dead_helper),
+        cmocka_unit_test(open_answers_are_lost),       cmocka_unit_test(hints_move_earlier),
+        cmocka_unit_test(our_own_stall_is_no_verdict), cmocka_unit_test(a_helper_restarts),
+        cmocka_unit_test(three_hundred_moves),         cmocka_unit_test(the_trunk_table_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,8 +17,22 @@ static void want_token(struct vcl_session *s)
     vcl__session_event(s, &(struct vcl_event){.type = VCL_EV_TOKEN_WANTED, .error = VCL_ERR_TOKEN});
 }
 
+/* A token that was used is renewed TOKEN_RENEW_S before its end. Returns when to look again. */
+uint64_t vcl__token_on_timer(struct vcl_session *s)
+{
+    struct dial *d = s->dial;
+    if (!d->token_used || d->token_wanted)
+        return VCL_NEVER;
+    int64_t renew_at = ((int64_t)d->token_ends_s - TOKEN_RENEW_S) * 1000000 - s->e->cfg.unix_offset_us;
+    if (renew_at > (int64_t)s->e->now)
+        return (uint64_t)renew_at;
+    want_token(s);
+    return VCL_NEVER;
+}
+
 /* The server frees a session that was idle for idle_us, and knows the keys of a renewed token under a fresh session id
- * only (K3). So a session without connections starts over when its token changed or it was silent for half that time. */
+ * only (K3). So a session without connections starts over when its token changed or it was silent for half that time.
+ */
 static bool wants_fresh_id(const struct vcl_session *s)
 {
     const struct dial *d = s->dial;
@@ -91,8 +105,6 @@ int vcl_conn_open(struct vcl_session *s, uint64_t now, struct vcl_conn **out)
     c->open_until = e->now + e->cfg.open_timeout_us;
     c->want_open = true;
     vcl__map_insert(&e->opens, &c->by_nonce, c->open_nonce);
-    if (vcl__unix_s(e) + TOKEN_RENEW_S >= s->dial->token_ends_s)
-        want_token(s);
     vcl__conn_arm(c);
     vcl__conn_kick(c);
     *out = c;
@@ -101,7 +113,7 @@ int vcl_conn_open(struct vcl_session *s, uint64_t now, struct vcl_conn **out)
 
 int vcl__open_build(struct vcl_conn *c, uint8_t *buf, size_t cap)
 {
-    const struct vcl_session *s = c->s;
+    struct vcl_session *s = c->s;
     struct vcl_engine *e = c->e;
     struct pmw_open o = {.session_id = s->id,
                          .open_nonce = c->open_nonce,
@@ -116,6 +128,7 @@ int vcl__open_build(struct vcl_conn *c, uint8_t *buf, size_t cap)
         return len;
     pmw_control_seal(buf, (size_t)len, s->keys.mac_c2s);
     s->dial->token_used = true;
+    vcl__session_arm(s, vcl__token_on_timer(s));
     c->want_open = false;
     c->open_before_at = c->open_sent_at;
     c->open_sent_at = e->now;

@@ -35,8 +35,7 @@ static bool token_authentic(struct vcl_engine *e, const uint8_t token[PMW_TOKEN_
 static bool token_in_time(const struct vcl_engine *e, const struct pmw_token *t)
 {
     uint64_t now_s = vcl__unix_s(e);
-    return now_s + TOKEN_SKEW_S >= t->not_before &&
-           now_s <= (uint64_t)t->not_before + t->lifetime_s + TOKEN_SKEW_S;
+    return now_s + TOKEN_SKEW_S >= t->not_before && now_s <= (uint64_t)t->not_before + t->lifetime_s + TOKEN_SKEW_S;
 }
 
 static void answer(struct vcl_engine *e, const struct route *to, const struct vcl_session *s, const struct vcl_conn *c)

@@ -66,8 +66,8 @@ void vcl__candidates_fail(struct candidates *c, uint64_t now, const struct vcl_p
     struct candidate *p = find(c, path);
     if (p == NULL)
         return;
-    /* It served for the longest penalty since its last failure: judged afresh. It failed under penalty, when it was only
-     * tried for want of another: that is the same failure. */
+    /* It served for the longest penalty since its last failure: judged afresh. It failed under penalty, when it was
+     * only tried for want of another: that is the same failure. */
     if (p->penalty_us == 0 || now > p->penalty_until + PATH_PENALTY_US_MAX)
         p->penalty_us = penalty_us;
     else if (now >= p->penalty_until)

@@ -26,9 +26,9 @@ struct candidates {
 
 /* Replaces the list; a path that stays keeps its penalty. */
 void vcl__candidates_set(struct candidates *c, const struct vcl_path *paths, uint8_t nb_paths);
-/* The path to try after `current` in a search that began at search_since: listed order; under penalty after the free ones
- * (S10); none twice before each had its turn, then the one that was tried longest ago; `current` only when there is no
- * other. NULL: the list is empty. */
+/* The path to try after `current` in a search that began at search_since: listed order; under penalty after the free
+ * ones (S10); none twice before each had its turn, then the one that was tried longest ago; `current` only when there
+ * is no other. NULL: the list is empty. */
 const struct vcl_path *vcl__candidates_next(const struct candidates *c, uint64_t now, uint64_t search_since,
                                             const struct vcl_path *current);
 void vcl__candidates_tried(struct candidates *c, uint64_t now, const struct vcl_path *path);

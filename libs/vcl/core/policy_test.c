@@ -157,9 +157,25 @@ static void replay_window_refuses_what_it_saw(void **state)
         uint64_t seq;
         bool fresh;
     } table[] = {
-        {0, false}, {1, true}, {1, false}, {3, true}, {2, true}, {2, false}, {1024, true}, {1025, true}, {1, false},
-        {4, true}, {4, false}, {5000, true}, {5000 - 1024, false}, {5000 - 1023, true}, {5000 - 1023, false},
-        {4999, true}, {UINT64_C(1) << 40, true}, {5000, false}, {(UINT64_C(1) << 40) - 1, true},
+        {0, false},
+        {1, true},
+        {1, false},
+        {3, true},
+        {2, true},
+        {2, false},
+        {1024, true},
+        {1025, true},
+        {1, false},
+        {4, true},
+        {4, false},
+        {5000, true},
+        {5000 - 1024, false},
+        {5000 - 1023, true},
+        {5000 - 1023, false},
+        {4999, true},
+        {UINT64_C(1) << 40, true},
+        {5000, false},
+        {(UINT64_C(1) << 40) - 1, true},
     };
     struct replay r = {.highest = 0};
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {

@@ -84,8 +84,8 @@ int vcl__probe_on_echo(struct vcl_session *s, const struct pmw_probe *p)
         vcl__rtt_sample(&s->rtt, s->e->now - d->probe.sent_at);
     vcl__path_on_proof(s, d->probe.first_sent_at);
     if (d->probe.interval_us < PROBE_SILENCE_US_MAX)
-        d->probe.interval_us = d->probe.interval_us * 2 < PROBE_SILENCE_US_MAX ? d->probe.interval_us * 2
-                                                                              : PROBE_SILENCE_US_MAX;
+        d->probe.interval_us =
+            d->probe.interval_us * 2 < PROBE_SILENCE_US_MAX ? d->probe.interval_us * 2 : PROBE_SILENCE_US_MAX;
     else if (d->probe.nb_slow < PROBE_SLOW_MAX)
         d->probe.nb_slow++;
     return 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "testkit.h"
 #include "ranges.h"
+#include "testkit.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "testkit.h"
 #include "recvbuf.h"
+#include "testkit.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -133,8 +133,10 @@ static void without_memory_it_is_as_if_lost(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(any_order_yields_the_stream), cmocka_unit_test(says_what_happened),
-        cmocka_unit_test(a_stream_has_one_end),        cmocka_unit_test(fin_fits_a_full_window),
+        cmocka_unit_test(any_order_yields_the_stream),
+        cmocka_unit_test(says_what_happened),
+        cmocka_unit_test(a_stream_has_one_end),
+        cmocka_unit_test(fin_fits_a_full_window),
         cmocka_unit_test(without_memory_it_is_as_if_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

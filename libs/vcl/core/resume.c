@@ -11,7 +11,8 @@
 /* S4: something in flight, something beyond a gap, or an answer that is still to come. */
 static bool must_list(const struct vcl_conn *c)
 {
-    return vcl__conn_is_live(c->state) && (c->sent.count > 0 || c->rcv.ranges.count > 0 || c->last_data_tx > c->last_data_rx);
+    return vcl__conn_is_live(c->state) &&
+           (c->sent.count > 0 || c->rcv.ranges.count > 0 || c->last_data_tx > c->last_data_rx);
 }
 
 static void want_frame(struct vcl_session *s)
@@ -215,8 +216,8 @@ static int resume_authentic(struct vcl_engine *e, const struct route *from, cons
         return VCL_DROP_UNKNOWN_SESSION;
     if (s->dial != NULL)
         return VCL_DROP_ROLE;
-    if (!pmw_control_check(buf, len, s->keys.mac_c2s) || r->helper_id != came_by ||
-        r->server_id != e->cfg.server_id || r->shard != e->cfg.shard)
+    if (!pmw_control_check(buf, len, s->keys.mac_c2s) || r->helper_id != came_by || r->server_id != e->cfg.server_id ||
+        r->shard != e->cfg.shard)
         return VCL_DROP_MAC;
     return r->epoch < s->epoch ? VCL_DROP_STALE_EPOCH : 0;
 }
@@ -249,9 +250,9 @@ int vcl__on_resume(struct vcl_engine *e, const struct route *from, const uint8_t
     return 0;
 }
 
-/* S8: answered on the session's path when it names the session's epoch. Was the RESUME of that epoch first seen as a copy
- * from a wrong address, then the client hears nothing and moves on. Under another epoch the path on which it came is
- * what it asks about. */
+/* S8: answered on the session's path when it names the session's epoch. Was the RESUME of that epoch first seen as a
+ * copy from a wrong address, then the client hears nothing and moves on. Under another epoch the path on which it came
+ * is what it asks about. */
 int vcl__on_probe(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len)
 {
     struct pmw_probe p;

@@ -5,8 +5,8 @@
 #include "rtt.h"
 
 enum {
-    RTTVAR_FLOOR_US = 300,    /* timer granularity term of C4 */
-    RTT_US_MAX = 60000000,    /* a minute: above it the path has been given up (hold_us) */
+    RTTVAR_FLOOR_US = 300, /* timer granularity term of C4 */
+    RTT_US_MAX = 60000000, /* a minute: above it the path has been given up (hold_us) */
 };
 
 void vcl__rtt_sample(struct rtt *r, uint64_t rtt_us)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "testkit.h"
 #include "sendbuf.h"
+#include "testkit.h"
 
 static void keeps_what_is_not_acknowledged(void **state)
 {

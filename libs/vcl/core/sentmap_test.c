@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "testkit.h"
 #include "sentmap.h"
+#include "testkit.h"
 
 static void push(struct sentmap *m, struct heap *h, int nb)
 {
@@ -152,8 +152,10 @@ static void is_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(acknowledgement_frees_in_order), cmocka_unit_test(loss_needs_three_later_ones),
-        cmocka_unit_test(a_new_path_resends_what_is_not_sacked), cmocka_unit_test(counters_hold),
+        cmocka_unit_test(acknowledgement_frees_in_order),
+        cmocka_unit_test(loss_needs_three_later_ones),
+        cmocka_unit_test(a_new_path_resends_what_is_not_sacked),
+        cmocka_unit_test(counters_hold),
         cmocka_unit_test(is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -109,8 +109,7 @@ void vcl__session_on_rx(struct vcl_session *s, const struct route *from)
 void vcl__session_end(struct vcl_session *s, int error)
 {
     struct list *n, *tmp;
-    list_each(n, tmp, &s->conns)
-        vcl__conn_input(container_of(n, struct vcl_conn, in_session), CONN_IN_FAILED, error);
+    list_each(n, tmp, &s->conns) vcl__conn_input(container_of(n, struct vcl_conn, in_session), CONN_IN_FAILED, error);
 }
 
 /* S14. A client that has connections and a path sends keepalives; without a path it gives up after hold_us itself. */
@@ -129,17 +128,22 @@ static uint64_t silence_check(struct vcl_session *s)
     if (!vcl__due(e, s->last_rx + e->cfg.idle_us))
         return s->last_rx + e->cfg.idle_us + e->lag_us;
     struct list *n, *tmp;
-    list_each(n, tmp, &s->conns)
-        if (!container_of(n, struct vcl_conn, in_session)->released)
-            return e->now + e->cfg.idle_us;
+    list_each(n, tmp, &s->conns) if (!container_of(n, struct vcl_conn, in_session)->released) return e->now +
+        e->cfg.idle_us;
     vcl__session_free(s);
     return VCL_NEVER;
+}
+
+static uint64_t client_on_timer(struct vcl_session *s)
+{
+    uint64_t path = vcl__dial_on_timer(s), token = vcl__token_on_timer(s);
+    return path < token ? path : token;
 }
 
 void vcl__session_on_timer(struct vcl_session *s)
 {
     struct vcl_engine *e = s->e;
-    uint64_t at = s->dial != NULL ? vcl__dial_on_timer(s) : silence_check(s); /* NEVER: it may be gone */
+    uint64_t at = s->dial != NULL ? client_on_timer(s) : silence_check(s); /* NEVER: it may be gone */
     if (at != VCL_NEVER)
         vcl__session_arm(s, at > e->now ? at : e->now + 1);
 }

@@ -69,8 +69,7 @@ int vcl_session_set_paths(struct vcl_session *s, uint64_t now, const struct vcl_
 void vcl_session_free(struct vcl_session *s)
 {
     struct list *n, *tmp;
-    list_each(n, tmp, &s->conns)
-        assert(container_of(n, struct vcl_conn, in_session)->released);
+    list_each(n, tmp, &s->conns) assert(container_of(n, struct vcl_conn, in_session)->released);
     s->freeing = true; /* what lingers, and tombstones, live on without the handle */
     s->dial->nb_events = 0;
     list_del(&s->dial->event_node);

@@ -28,22 +28,22 @@
 #include "vcl/engine.h"
 
 enum {
-    CTL_FRAMES_MAX = 4096,     /* control frames that wait in one exit; the oldest goes first when it is full */
-    PATH_EVENTS_MAX = 8,       /* events of one session not yet taken; the oldest goes first */
-    MAX_HOLD_US = 100,         /* T4: hold_us_max of a helper by default (relay.h) */
-    KEEPALIVE_US = 5000000,    /* S12: a client with connections is never silent for longer while it has a path */
-    TOKEN_SKEW_S = 30,         /* K4 */
-    TOKEN_RENEW_S = 60,        /* TOKEN_WANTED so long before the end (engine.h) */
+    CTL_FRAMES_MAX = 4096,       /* control frames that wait in one exit; the oldest goes first when it is full */
+    PATH_EVENTS_MAX = 8,         /* events of one session not yet taken; the oldest goes first */
+    MAX_HOLD_US = 100,           /* T4: hold_us_max of a helper by default (relay.h) */
+    KEEPALIVE_US = 5000000,      /* S12: a client with connections is never silent for longer while it has a path */
+    TOKEN_SKEW_S = 30,           /* K4 */
+    TOKEN_RENEW_S = 60,          /* TOKEN_WANTED so long before the end (engine.h) */
     TOMBSTONE_ANSWERS_MAX = 100, /* C7: per second */
-    TRUNK_BYTES_FLOOR = 1024,  /* a RESUME_ACK of 32 connections fits */
+    TRUNK_BYTES_FLOOR = 1024,    /* a RESUME_ACK of 32 connections fits */
 };
 
 /* --- where frames leave ----------------------------------------------------------------------- */
 struct trunk;
 struct exit {
-    struct list active;  /* in engine.exits while something waits here */
-    struct list ctl;     /* struct ctl */
-    struct list conns;   /* vcl_conn.ready */
+    struct list active; /* in engine.exits while something waits here */
+    struct list ctl;    /* struct ctl */
+    struct list conns;  /* vcl_conn.ready */
     uint32_t nb_ctl;
     struct trunk *trunk; /* NULL: direct */
 };
@@ -57,35 +57,35 @@ struct ctl { /* one sealed control frame */
 
 struct trunk { /* one helper worker, as a server sees it (T1-T3) */
     struct map_node by_worker;
-    struct list lru;          /* engine.trunk_lru, longest unused first */
+    struct list lru; /* engine.trunk_lru, longest unused first */
     struct exit exit;
     uint16_t helper_id;
     uint8_t worker;
-    uint32_t incarnation;     /* of the helper */
-    uint32_t generation;      /* of this struct: a route that names an older one is dead */
+    uint32_t incarnation; /* of the helper */
+    uint32_t generation;  /* of this struct: a route that names an older one is dead */
     struct pmw_trunk_keys keys;
     struct replay in;
     uint64_t out_seq;
-    struct pmw_addr addr;     /* source of the authentic batch with the highest number */
+    struct pmw_addr addr; /* source of the authentic batch with the highest number */
 };
 
-struct route { /* how to reach the other end */
+struct route {           /* how to reach the other end */
     struct trunk *trunk; /* NULL: direct */
     uint32_t trunk_generation;
     struct pmw_addr addr; /* the peer; through a trunk: the client's return address */
 };
 
 /* --- sessions ----------------------------------------------------------------------------------- */
-struct probe_state { /* S7, S8, S12 */
+struct probe_state {      /* S7, S8, S12 */
     uint64_t interval_us; /* of silence before the next one */
     uint64_t nonce;       /* of the newest */
     uint64_t sent_at, first_sent_at;
     uint8_t nb_unanswered;
-    uint8_t nb_slow;      /* answered at the longest active interval */
-    bool hinted;          /* the control plane called the path down: the first silent probe decides */
+    uint8_t nb_slow; /* answered at the longest active interval */
+    bool hinted;     /* the control plane called the path down: the first silent probe decides */
 };
 
-struct home { /* S15 */
+struct home {             /* S15 */
     struct vcl_path path; /* probed last */
     uint64_t nonce, next_at;
     uint8_t nb_proofs;
@@ -97,31 +97,31 @@ struct dial { /* what only the client end of a session has */
     uint16_t server_id;
     uint8_t shard;
     uint8_t token[PMW_TOKEN_BYTES], token_key[PMW_KEY_BYTES];
-    uint64_t token_ends_s;      /* unix time */
+    uint64_t token_ends_s; /* unix time */
     uint64_t token_set_at;
     bool token_used, token_wanted, token_renewed; /* renewed: the session's keys come from an earlier one */
     struct candidates candidates;
-    struct vcl_path active;     /* where we send now (in RESUMING: the one that is tried) */
+    struct vcl_path active; /* where we send now (in RESUMING: the one that is tried) */
     uint64_t active_since;
     enum vcl_path_state state;
-    bool known;                 /* the server has this session: it answered an OPEN */
+    bool known; /* the server has this session: it answered an OPEN */
     struct move_spacing spacing;
     struct probe_state probe;
     struct home home;
-    uint64_t last_rx;           /* authentic frame from the active path */
-    uint64_t activity_at;       /* stream bytes went either way */
-    uint64_t last_proof;        /* something that we sent on it is known to have arrived */
-    bool suspect_waits;         /* a verdict that S9 delays */
-    uint64_t silent_since;      /* oldest unacknowledged send when the path was suspected */
-    uint16_t from_helper_id;    /* path that was left */
-    uint64_t left_at;           /* when the last working path was given up: the search and hold_us count from here */
+    uint64_t last_rx;        /* authentic frame from the active path */
+    uint64_t activity_at;    /* stream bytes went either way */
+    uint64_t last_proof;     /* something that we sent on it is known to have arrived */
+    bool suspect_waits;      /* a verdict that S9 delays */
+    uint64_t silent_since;   /* oldest unacknowledged send when the path was suspected */
+    uint16_t from_helper_id; /* path that was left */
+    uint64_t left_at;        /* when the last working path was given up: the search and hold_us count from here */
     uint64_t resume_nonce, resume_sent_at, resume_until, resume_tick_at;
     uint8_t nb_attempts, nb_ticks, resume_budget;
-    bool all_tried;             /* every candidate since the last one that worked */
-    bool resume_announce;       /* a RESUME must go out even when it lists nothing */
-    struct list resume_queue;   /* vcl_conn.resume_node: to be listed in the next RESUME frames */
-    uint32_t nb_resume_waits;   /* listed and not answered */
-    struct list resuming;       /* in engine.resuming while RESUME frames wait to be built */
+    bool all_tried;           /* every candidate since the last one that worked */
+    bool resume_announce;     /* a RESUME must go out even when it lists nothing */
+    struct list resume_queue; /* vcl_conn.resume_node: to be listed in the next RESUME frames */
+    uint32_t nb_resume_waits; /* listed and not answered */
+    struct list resuming;     /* in engine.resuming while RESUME frames wait to be built */
     struct list event_node;
     struct vcl_event events[PATH_EVENTS_MAX];
     uint8_t nb_events;
@@ -134,17 +134,17 @@ struct vcl_session {
     uint32_t epoch, moves;
     struct pmw_session_keys keys;
     struct map_node by_id;
-    struct list all;   /* engine.all_sessions */
-    struct list conns; /* vcl_conn.in_session, closed ones too */
+    struct list all;                      /* engine.all_sessions */
+    struct list conns;                    /* vcl_conn.in_session, closed ones too */
     uint32_t nb_conns, nb_open, nb_tombs; /* all of them; those not closed; those that answer late frames */
     struct timer timer;
     struct rtt rtt;
     struct rtt_limits limits;
     struct route route;
-    uint64_t last_rx; /* any authentic frame, any path */
-    uint64_t client_id;  /* server: of the token */
+    uint64_t last_rx;   /* any authentic frame, any path */
+    uint64_t client_id; /* server: of the token */
     uint16_t max_conns;
-    bool freeing;        /* vcl_session_free was called: goes with its last connection */
+    bool freeing; /* vcl_session_free was called: goes with its last connection */
 };
 
 /* --- connections -------------------------------------------------------------------------------- */
@@ -166,7 +166,7 @@ struct vcl_conn {
     uint64_t snd_nxt, snd_edge; /* next new offset; the peer's window ends here */
     uint64_t persist_at;        /* C6: when to probe a closed window; 0 = it is open */
     uint8_t pto_count;
-    uint8_t pto_credit;         /* frames that may leave though the congestion window is full */
+    uint8_t pto_credit; /* frames that may leave though the congestion window is full */
     bool fin_queued, window_probe, want_write;
 
     struct recvbuf rcv;
@@ -177,17 +177,17 @@ struct vcl_conn {
 
     bool want_open, token_refused, want_reset;
     bool backlogged, released, lingering, aborted, expired, peer_knows_reset;
-    bool resume_wait;           /* listed in a RESUME that is not answered */
+    bool resume_wait; /* listed in a RESUME that is not answered */
     uint8_t nb_opens_sent, nb_resets_sent;
-    uint16_t port;              /* the client's virtual port */
-    uint32_t slot;              /* server */
-    uint32_t resumed_epoch;     /* server: RESUME of this epoch was applied */
+    uint16_t port;                                     /* the client's virtual port */
+    uint32_t slot;                                     /* server */
+    uint32_t resumed_epoch;                            /* server: RESUME of this epoch was applied */
     uint64_t open_before_at, open_sent_at, open_until; /* OPEN: the last but one copy, the last; when to give up */
     uint64_t pto_fired_at, reset_at;
-    uint64_t dead_at;           /* end of the tombstone; of the patience with a peer that does not finish */
+    uint64_t dead_at; /* end of the tombstone; of the patience with a peer that does not finish */
     uint64_t last_data_tx, last_data_rx;
     uint64_t sent_bytes, received_bytes, resent_bytes;
-    uint32_t events;            /* bit per vcl_event_type */
+    uint32_t events; /* bit per vcl_event_type */
 };
 
 struct vcl_engine {
@@ -256,7 +256,7 @@ void vcl__session_rekey(struct vcl_session *s, uint64_t id, const uint8_t token_
 void vcl__session_on_rx(struct vcl_session *s, const struct route *from);
 void vcl__session_on_timer(struct vcl_session *s);
 uint64_t vcl__session_silence_max(const struct vcl_session *s); /* server: S14 */
-void vcl__session_end(struct vcl_session *s, int error); /* every connection fails */
+void vcl__session_end(struct vcl_session *s, int error);        /* every connection fails */
 const uint8_t *vcl__mac_key_out(const struct vcl_session *s);
 const uint8_t *vcl__mac_key_in(const struct vcl_session *s);
 /* A path is worth watching: connections, or tombstones that the peer may still need (S12). */
@@ -273,7 +273,7 @@ void vcl__dial_on_open_silence(struct vcl_session *s, uint64_t silent_since);
 uint64_t vcl__dial_on_timer(struct vcl_session *s); /* returns when to look again */
 void vcl__dial_resumed(struct vcl_session *s);
 void vcl__dial_suspect(struct vcl_session *s, uint64_t silent_since); /* the verdict; moves now or when S9 allows */
-void vcl__dial_leave(struct vcl_session *s);                         /* to the next candidate, now */
+void vcl__dial_leave(struct vcl_session *s);                          /* to the next candidate, now */
 
 /* --- probe.c --- */
 void vcl__probe_send(struct vcl_session *s);
@@ -295,8 +295,8 @@ bool vcl__home_on_echo(struct vcl_session *s, const struct pmw_probe *p);
 uint64_t vcl__home_on_timer(struct vcl_session *s); /* when it wants to be called next */
 
 /* --- resume.c --- */
-void vcl__resume_begin(struct vcl_session *s);    /* client: list what needs it, under the session's epoch */
-void vcl__resume_relist(struct vcl_session *s);   /* client: those not answered, again */
+void vcl__resume_begin(struct vcl_session *s);  /* client: list what needs it, under the session's epoch */
+void vcl__resume_relist(struct vcl_session *s); /* client: those not answered, again */
 int vcl__resume_build(struct vcl_session *s, uint8_t *buf, size_t cap);
 void vcl__resume_forget(struct vcl_conn *c);
 int vcl__on_resume(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
@@ -307,6 +307,7 @@ int vcl__on_probe(struct vcl_engine *e, const struct route *from, const uint8_t 
 int vcl__open_build(struct vcl_conn *c, uint8_t *buf, size_t cap);
 void vcl__open_on_timer(struct vcl_conn *c);
 uint64_t vcl__open_deadline(const struct vcl_conn *c);
+uint64_t vcl__token_on_timer(struct vcl_session *s); /* client: asks for a renewal in time */
 int vcl__on_open_ack(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
 int vcl__on_refused(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
 
@@ -331,7 +332,7 @@ bool vcl__conn_on_peer_state(struct vcl_conn *c, uint64_t peer_rcv_nxt, uint64_t
 /* --- conn_out.c --- */
 bool vcl__conn_has_output(const struct vcl_conn *c);
 int vcl__conn_build(struct vcl_conn *c, uint8_t *buf, size_t cap); /* length, 0 = nothing, < 0 = does not fit */
-void vcl__conn_kick(struct vcl_conn *c); /* something may have become sendable */
+void vcl__conn_kick(struct vcl_conn *c);                           /* something may have become sendable */
 void vcl__conn_ack_soon(struct vcl_conn *c);
 uint32_t vcl__conn_window(const struct vcl_conn *c);
 

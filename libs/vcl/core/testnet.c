@@ -165,11 +165,14 @@ static void relay_forward(struct testnet *n, struct testnet_relay *r, const stru
     if (!pmw_addr_equal(&f->from, &n->server_addr)) {
         if (r->dead_to_server)
             return;
-        struct pmw_trunk h = {
-            .nb_entries = 1, .helper_id = r->helper_id, .incarnation = r->incarnation, .batch_seq = (uint32_t)++r->seq_out};
+        struct pmw_trunk h = {.nb_entries = 1,
+                              .helper_id = r->helper_id,
+                              .incarnation = r->incarnation,
+                              .batch_seq = (uint32_t)++r->seq_out};
         struct pmw_entry entry = {.client = f->from, .frame = f->bytes, .frame_len = (uint16_t)f->len};
         pmw_trunk_encode(out.bytes, sizeof(out.bytes), &h);
-        int len = pmw_entry_encode(out.bytes + PMW_TRUNK_HEADER_BYTES, sizeof(out.bytes) - PMW_TRUNK_HEADER_BYTES, &entry);
+        int len =
+            pmw_entry_encode(out.bytes + PMW_TRUNK_HEADER_BYTES, sizeof(out.bytes) - PMW_TRUNK_HEADER_BYTES, &entry);
         out.len = PMW_TRUNK_HEADER_BYTES + (size_t)len + PMW_TRUNK_TAG_BYTES;
         out.to = n->server_addr;
         pmw_trunk_seal(out.bytes, out.len, keys.to_server, 0);
@@ -181,7 +184,8 @@ static void relay_forward(struct testnet *n, struct testnet_relay *r, const stru
     struct pmw_entry entry;
     size_t at = PMW_TRUNK_HEADER_BYTES;
     int rc;
-    if (r->dead_to_client || pmw_trunk_decode(f->bytes, f->len, &h) != 0 || !pmw_trunk_check(f->bytes, f->len, keys.to_helper, 0))
+    if (r->dead_to_client || pmw_trunk_decode(f->bytes, f->len, &h) != 0 ||
+        !pmw_trunk_check(f->bytes, f->len, keys.to_helper, 0))
         return;
     while ((rc = pmw_entry_next(f->bytes, f->len - PMW_TRUNK_TAG_BYTES, &at, &entry)) > 0) {
         out.len = entry.frame_len;

@@ -101,7 +101,26 @@ static void lifetimes_have_thirty_seconds_of_skew(void **state)
     }
 }
 
-/* K4: the end of a token ends nothing; a renewed one opens more connections of the same session, under its first keys. */
+/* Asked for once, a minute before its end, and only when it was used. */
+static void renewal_is_asked_for_in_time(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    testnet_init(&n, 0);
+    testnet_start(&n);
+    testnet_run(&n, n.now + 10 * SECOND);
+    testnet_open(&n, &c, &s);
+    testnet_run(&n, 539 * (uint64_t)SECOND);
+    assert_int_equal(testnet_count(n.client_events, n.nb_client_events, VCL_EV_TOKEN_WANTED), 0);
+    testnet_run(&n, 541 * (uint64_t)SECOND);
+    assert_int_equal(testnet_count(n.client_events, n.nb_client_events, VCL_EV_TOKEN_WANTED), 1);
+    testnet_run(&n, 2000 * (uint64_t)SECOND);
+    assert_int_equal(testnet_count(n.client_events, n.nb_client_events, VCL_EV_TOKEN_WANTED), 1);
+    testnet_stop(&n);
+}
+
+/* K4: the end of a token ends nothing; a renewed one opens more connections of the same session, under its first keys.
+ */
 static void a_live_session_outlives_its_token(void **state)
 {
     struct testnet n;
@@ -150,11 +169,9 @@ static void an_idle_session_starts_over(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(forged_tokens_leave_no_state),
-        cmocka_unit_test(an_expired_token_is_renewed),
-        cmocka_unit_test(lifetimes_have_thirty_seconds_of_skew),
-        cmocka_unit_test(a_live_session_outlives_its_token),
-        cmocka_unit_test(an_idle_session_starts_over),
+        cmocka_unit_test(forged_tokens_leave_no_state),          cmocka_unit_test(an_expired_token_is_renewed),
+        cmocka_unit_test(lifetimes_have_thirty_seconds_of_skew), cmocka_unit_test(renewal_is_asked_for_in_time),
+        cmocka_unit_test(a_live_session_outlives_its_token),     cmocka_unit_test(an_idle_session_starts_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

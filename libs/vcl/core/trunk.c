@@ -140,8 +140,9 @@ static int entry_put(struct vcl_engine *e, uint8_t *buf, size_t cap, const struc
     return n;
 }
 
-/* Puts the next frame into buf. Returns bytes used, 0 = nothing is ready, or -1 = the next does not fit. Room is reckoned
- * with the longest entry head: whose turn it is, and so its address family, is known only when the frame is built. */
+/* Puts the next frame into buf. Returns bytes used, 0 = nothing is ready, or -1 = the next does not fit. Room is
+ * reckoned with the longest entry head: whose turn it is, and so its address family, is known only when the frame is
+ * built. */
 static int entry_next(struct vcl_engine *e, struct trunk *t, uint8_t *buf, size_t space)
 {
     uint8_t frame[PMW_FRAME_BYTES_MAX];
