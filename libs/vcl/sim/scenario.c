@@ -84,7 +84,8 @@ static void workload_draw(struct scenario *s, struct rng *rng)
         .abort_ppm = coin(rng) ? PPM / 8 : 0,
         .release_early_ppm = coin(rng) ? PPM / 2 : 0,
         .slow_reader_ppm = coin(rng) ? PPM / 8 : 0,
-        .open_us_max = rng_below(rng, s->fault_us + 1),
+        /* All at once in some runs: then frames of many clients share batches. */
+        .open_us_max = rng_chance(rng, PPM / 4) ? 0 : rng_below(rng, s->fault_us + 1),
     };
 }
 
@@ -153,6 +154,10 @@ static void apply_hold_and_moves(struct scenario *s)
         s->engine.open_timeout_us = SHORT_HOLD_US / 2;
     }
     if (s->fast_moves) {
+        /* Spacing is what gives a RESUME time on a slow path; without it the path must be quick. */
+        s->net.delay_us_min %= FAST_MOVE_US;
+        s->net.delay_us_mean = s->net.delay_us_min;
+        s->engine.pto_initial_us += 8 * FAST_MOVE_US;
         s->engine.move_interval_min_us = FAST_MOVE_US;
         s->engine.move_interval_max_us = FAST_MOVE_US;
         s->nemesis.enabled |= 1u << FAULT_HINT;
