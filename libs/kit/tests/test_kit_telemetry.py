@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -30,6 +31,16 @@ assert exported.is_on
 with trace.get_tracer("t").start_as_current_span("a-span"):
     logging.getLogger("t").warning("a-line")
 exported.shutdown()
+"""
+
+_SILENT = """
+import logging, threading
+from postman_kit import telemetry
+exported = telemetry.setup("a-service")
+logging.getLogger("t").warning("a-line")
+telemetry.FLUSH_S_MAX = 0.0
+exported.shutdown()
+assert [thread for thread in threading.enumerate() if thread.name == "telemetry-flush"], "nothing was left to wait for"
 """
 
 
@@ -86,3 +97,8 @@ def test_one_signal_alone(collector: tuple[str, dict[str, bytes]]) -> None:
     url, bodies = collector
     run(_ON, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=f"{url}/v1/traces")
     assert set(bodies) == {"/v1/traces"}
+
+
+def test_a_silent_collector_does_not_hold_up_our_end() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        run(_SILENT, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}")

@@ -26,6 +26,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from pydantic import BaseModel, ValidationError
 
+from postman_kit.db import is_reported
 from postman_kit.urls import redact
 
 MESSAGE_BYTES_MAX: Final = 64 * 1024
@@ -225,7 +226,7 @@ class Bus:
             nonlocal failures
             failures += 1
             # The client retries for ever by itself: 1, 2, 4, ... failures get a line, an outage is no flood.
-            if not client.is_connected and failures & (failures - 1) == 0:
+            if not client.is_connected and is_reported(failures):
                 _log.warning("nats does not answer", url=redact(self._url), error=repr(error), failures=failures)
             else:
                 _log.debug("nats error", error=repr(error))

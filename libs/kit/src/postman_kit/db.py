@@ -84,12 +84,14 @@ class Database:
 
     async def wait_ready(self) -> None:
         """Wait, with growing and jittered pauses, until the database answers; for ever if need be."""
-        pause_s = _BACKOFF_FIRST_S
+        pause_s, failures = _BACKOFF_FIRST_S, 0
         while True:
             try:
                 await self.check(CONNECT_TIMEOUT_S)
             except DatabaseUnavailable as error:
-                _log.warning("waiting for the database", error=str(error), pause_s=round(pause_s, 2))
+                failures += 1
+                if is_reported(failures):
+                    _log.warning("waiting for the database", error=str(error), failures=failures)
             else:
                 return
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
@@ -98,6 +100,11 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
+
+
+def is_reported(failures: int) -> bool:
+    """Whether failure number `failures` in a row gets a line of the log: 1, 2, 4, 8, ... An outage is no flood."""
+    return failures & (failures - 1) == 0
 
 
 def async_url(url: str) -> str:

@@ -22,7 +22,7 @@ from sqlalchemy import func as sql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from postman_kit.bus import Bus, BusUnavailable, trace_parent
-from postman_kit.db import Database, DatabaseUnavailable
+from postman_kit.db import Database, DatabaseUnavailable, is_reported
 
 _BATCH_MAX: Final = 100
 _POLL_S: Final = 1.0  # how late a fact may be whose wake-up came to another process
@@ -80,14 +80,18 @@ class OutboxPublisher:
 
     async def run(self) -> None:
         """Publish until cancelled."""
+        failures = 0
         while True:
             self._wake.clear()
             pause_s = _POLL_S
             try:
                 while self._bus.is_connected and await self.publish_batch() == _BATCH_MAX:
                     pass
+                failures = 0
             except (BusUnavailable, DatabaseUnavailable) as error:
-                _log.warning("the outbox waits", error=str(error))
+                failures += 1
+                if is_reported(failures):
+                    _log.warning("the outbox waits", error=str(error), failures=failures)
                 await asyncio.sleep(_RETRY_S)
             except Exception:
                 _log.exception("the outbox failed; it tries again")

@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 _ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _SIGNALS: Final = ("TRACES", "METRICS", "LOGS")
+FLUSH_S_MAX: Final = 2.0
 _LEVEL_VARIABLE: Final = "POSTMAN_LOG_LEVEL"
 
 
@@ -43,9 +46,13 @@ class Telemetry:
             FastAPIInstrumentor.instrument_app(app, excluded_urls="healthz,readyz")
 
     def shutdown(self) -> None:
-        """Flush and stop."""
-        for stop in self._shutdowns:
-            stop()
+        """Flush and stop, all at once and in bounded time: a dead collector must not hold up our end."""
+        flushes = [threading.Thread(target=stop, name="telemetry-flush", daemon=True) for stop in self._shutdowns]
+        deadline = time.monotonic() + FLUSH_S_MAX
+        for flush in flushes:
+            flush.start()
+        for flush in flushes:
+            flush.join(max(0.0, deadline - time.monotonic()))
 
 
 def setup(service_name: str) -> Telemetry:
@@ -115,7 +122,7 @@ def _start_traces() -> Callable[[], object]:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    provider = TracerProvider()
+    provider = TracerProvider(shutdown_on_exit=False)  # ours to do, see Telemetry.shutdown
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
     return provider.shutdown
@@ -127,7 +134,7 @@ def _start_metrics() -> Callable[[], object]:
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-    provider = MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())])
+    provider = MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())], shutdown_on_exit=False)
     metrics.set_meter_provider(provider)
     return provider.shutdown
 
@@ -138,7 +145,7 @@ def _start_logs() -> Callable[[], object]:
     from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
     from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 
-    provider = LoggerProvider()
+    provider = LoggerProvider(shutdown_on_exit=False)
     provider.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter()))
     set_logger_provider(provider)
     logging.getLogger().addHandler(LoggingHandler(logger_provider=provider))

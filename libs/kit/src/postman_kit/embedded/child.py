@@ -192,12 +192,12 @@ def end_leftover(pid: int, stop_signal: signal.Signals, timeout_s: float = 10.0)
 
 
 def is_alive(pid: int) -> bool:
-    """Whether this process exists and is no zombie."""
+    """Whether this process exists and is no zombie. One whose first thread is a zombie lives while others end."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text("ascii", errors="replace").rpartition(")")[2].split()[0]
+        return state not in "ZX" or len(os.listdir(f"/proc/{pid}/task")) > 1  # noqa: PTH208
     except (OSError, IndexError):
         return False
-    return state not in "ZX"
 
 
 def choose_port(port: int, name: str, host: str = HOST, *, before: int = 0) -> int:
