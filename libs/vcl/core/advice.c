@@ -13,6 +13,9 @@ void vcl__advice_planned_move(struct vcl_session *s)
     const struct vcl_path *next = vcl__candidates_next(&d->candidates, s->e->now, s->e->now, &d->active);
     if (next == NULL || vcl__path_equal(next, &d->active))
         return;
+    /* The present path still works. One that failed, or drains too, is no better: leaving for it would be for ever. */
+    if (!vcl__candidates_is_free(&d->candidates, s->e->now, next))
+        return;
     d->silent_since = s->e->now;
     vcl__dial_leave(s);
 }

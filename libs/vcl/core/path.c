@@ -54,6 +54,14 @@ const struct vcl_path *vcl__candidates_next(const struct candidates *c, uint64_t
     return c->count > 0 ? &c->list[0].path : NULL;
 }
 
+bool vcl__candidates_is_free(const struct candidates *c, uint64_t now, const struct vcl_path *path)
+{
+    for (uint8_t i = 0; i < c->count; i++)
+        if (vcl__path_equal(&c->list[i].path, path))
+            return c->list[i].penalty_until <= now;
+    return false;
+}
+
 void vcl__candidates_tried(struct candidates *c, uint64_t now, const struct vcl_path *path)
 {
     struct candidate *p = find(c, path);

@@ -31,6 +31,7 @@ void vcl__candidates_set(struct candidates *c, const struct vcl_path *paths, uin
  * is no other. NULL: the list is empty. */
 const struct vcl_path *vcl__candidates_next(const struct candidates *c, uint64_t now, uint64_t search_since,
                                             const struct vcl_path *current);
+bool vcl__candidates_is_free(const struct candidates *c, uint64_t now, const struct vcl_path *path); /* no penalty */
 void vcl__candidates_tried(struct candidates *c, uint64_t now, const struct vcl_path *path);
 /* The path failed: penalty_us at first, doubled each time up to the maximum. */
 void vcl__candidates_fail(struct candidates *c, uint64_t now, const struct vcl_path *path, uint64_t penalty_us);
