@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from postman_cli.checkout import STATE
@@ -20,6 +21,7 @@ from postman_kit.settings import PostmanSettings, SettingsError
 app = typer.Typer()
 ANSWER_S_MAX = 5.0
 PAGES_MAX = 1000
+PIPE_COLUMNS = 400  # a pipe has no width: what reads it shall get whole values
 
 HELPER_COLUMNS = ("helper_id", "name", "state", "incarnation", "data_address", "client_port", "trunk_port", "version")
 SERVER_COLUMNS = (
@@ -125,6 +127,8 @@ def _all_pages(client: httpx.Client, path: str) -> list[dict[str, Any]]:
 
 def _show(facts: dict[str, Any]) -> None:
     console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPE_COLUMNS
     checks = ", ".join(f"{name} {'well' if well else 'away'}" for name, well in facts["checks"].items())
     state = "[green]ready[/]" if facts["ready"] else "[red]not ready[/]"
     console.print(f"registry {facts['registry_url']}: {state} ({checks})", highlight=False)
@@ -133,7 +137,7 @@ def _show(facts: dict[str, Any]) -> None:
         console.print(f"\n{len(items)} {title}", highlight=False)
         if not items:
             continue
-        table = Table(*columns, box=None, pad_edge=False)
+        table = Table(*(Column(name, overflow="fold") for name in columns), box=None, pad_edge=False)
         for item in items:
             table.add_row(*(Text(str(item.get(column, "-"))) for column in columns))  # Text: [x] is no markup
         console.print(table)
