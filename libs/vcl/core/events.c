@@ -26,6 +26,8 @@ void vcl__conn_forget_events(struct vcl_conn *c)
 void vcl__session_event(struct vcl_session *s, const struct vcl_event *ev)
 {
     struct dial *d = s->dial;
+    if (s->freeing) /* the application has given the handle back */
+        return;
     if (d->nb_events == PATH_EVENTS_MAX) {
         memmove(&d->events[0], &d->events[1], sizeof(d->events[0]) * (PATH_EVENTS_MAX - 1));
         d->nb_events--;
