@@ -110,6 +110,33 @@ async def test_a_killed_postgres_is_503_until_it_is_back(tmp_path: Path, nats_se
             assert again.cid_key == grant.cid_key
 
 
+async def test_a_database_that_stands_still_costs_nobody_its_lease(tmp_path: Path, nats_server: EmbeddedNats) -> None:
+    with EmbeddedPostgres(tmp_path / "pg", durable=False) as postgres:
+        async with running(tmp_path, postgres.url, nats_server.url, registry_helper_lease_ttl_s=2) as registry:
+            agent = registry.client("agent")
+            assert (await agent.post("/v1/helpers", json=HELPER)).status_code == 201
+            assert (await agent.put("/v1/helpers/1/lease", json=RENEWAL)).status_code == 200
+            expires_at = rest.Helper.model_validate((await agent.get("/v1/helpers/1")).json()).lease_expires_at
+            assert postgres.pid
+            backends = _children(postgres.pid)
+            for pid in backends:
+                os.kill(pid, signal.SIGSTOP)
+            await until(lambda: datetime.now(UTC), lambda now: now > expires_at)
+            for pid in backends:
+                os.kill(pid, signal.SIGCONT)
+
+            async def later() -> rest.Helper:
+                return rest.Helper.model_validate((await agent.get("/v1/helpers/1")).json())
+
+            helper = await until(later, lambda found: found.lease_expires_at > expires_at or found.state == "down")
+            assert isinstance(helper, rest.Helper)
+            assert helper.state == "up"
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     return os.environ | {

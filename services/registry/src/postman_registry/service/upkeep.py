@@ -2,7 +2,8 @@
 """What the registry does unasked: get its database ready, end expired leases, forget what ended long ago.
 
 While the database (or the registry) was away nobody could renew. So after each such time every live node first gets one
-full lease before any is declared down. A clock that jumped, or a machine that was stopped, counts as such a time.
+full lease before any is declared down. A clock that jumped, a machine that was stopped, and a database that answered so
+late count as such times, too.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ class Upkeep:
                 await self._context.database.wait_ready()
                 await self.bring_up()
                 while True:
-                    await self.sweep()
                     swept_at = self._context.clock()
+                    await self.sweep()
                     await asyncio.sleep(self._sweep_interval_s)
                     await self.forgive_gap(swept_at)
             except DatabaseUnavailable as error:
@@ -84,7 +85,7 @@ class Upkeep:
         async with context.database.transaction() as connection:
             helpers, servers = await self._grant_leases(connection)
         _log.warning(
-            "the clock jumped, or this process was stopped: all leases begin anew",
+            "the clock jumped, or this process or the database stood still: all leases begin anew",
             gap_s=round(gap.total_seconds(), 3),
             helpers_with_grace=helpers,
             servers_with_grace=servers,
