@@ -30,7 +30,8 @@
 #define FLOW_IDLE_US   UINT64_C(30000000)
 #define NEIGHBOURS_MAX 4096
 #define WORKER_INDEX   0 /* one lcore */
-/* On a host that it must share, a helper that waits for its time slice looks like a dead one: 10 ms are two timeouts. */
+/* On a host that it must share, a helper that waits for its time slice looks like a dead one: 10 ms are two timeouts.
+ */
 #define WORKER_NICE (-10)
 
 enum exit_status { EXIT_OK, EXIT_MEMORY, EXIT_CONFIG, EXIT_PERMISSION, EXIT_DEVICE, EXIT_CONTROL };
@@ -55,7 +56,7 @@ static enum exit_status start_process(void)
 
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
-    prctl(PR_SET_TIMERSLACK, 1UL); /* ns: a nap of 20 us takes 20 us, not 70 */
+    prctl(PR_SET_TIMERSLACK, 1UL);                   /* ns: a nap of 20 us takes 20 us, not 70 */
     (void)setpriority(PRIO_PROCESS, 0, WORKER_NICE); /* where it is not permitted, all stays as it is */
     return EXIT_OK;
 }
