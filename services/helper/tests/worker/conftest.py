@@ -19,6 +19,18 @@ from worker_program import DEVICE_REFUSED, Worker, WorkerFiles, WorkerNotStarted
 _BUILT = _ROOT / "build" / "services" / "helper" / "worker" / "postman-helper-worker"
 
 
+_LIBXDP_FOLDER = Path("/run/xdp")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def libxdp_leaves_nothing() -> Iterator[None]:
+    """libxdp, which net_af_xdp uses, makes an empty folder for its lock and leaves it; not ours if it was there before."""
+    was_there = _LIBXDP_FOLDER.exists()
+    yield
+    if not was_there and _LIBXDP_FOLDER.exists():
+        _LIBXDP_FOLDER.rmdir()
+
+
 @pytest.fixture(scope="session")
 def worker_binary() -> Path:
     """POSTMAN_HELPER_WORKER, or what ./postman build makes."""
