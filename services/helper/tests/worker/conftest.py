@@ -24,7 +24,7 @@ _LIBXDP_FOLDER = Path("/run/xdp")
 
 @pytest.fixture(scope="session", autouse=True)
 def libxdp_leaves_nothing() -> Iterator[None]:
-    """libxdp, which net_af_xdp uses, makes an empty folder for its lock and leaves it; not ours if it was there before."""
+    """libxdp, which net_af_xdp uses, makes an empty folder for its lock and leaves it. Not ours if it was there."""
     was_there = _LIBXDP_FOLDER.exists()
     yield
     if not was_there and _LIBXDP_FOLDER.exists():
