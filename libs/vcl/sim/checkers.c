@@ -4,7 +4,7 @@
 
 /* Memory of one engine: what it may need besides the buffers of its connections. Two connections' worth of buffers for
  * each (ring sizes are powers of two), and room for tables, sessions and trunks. */
-enum { ENGINE_BYTES_BASE = 2 << 20, CONNECTION_BYTES_OVERHEAD = 32768, RESET_REPEATED_US = 1000000 };
+enum { ENGINE_BYTES_BASE = 65536, CONNECTION_BYTES_OVERHEAD = 4096, RESET_REPEATED_US = 1000000 };
 
 static void fail(struct simulation *sim, enum rule rule, const struct connection *c, const char *what)
 {
