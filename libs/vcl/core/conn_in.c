@@ -56,7 +56,7 @@ static void on_delivered(struct vcl_conn *c, const struct sentmap_ack *r, uint32
     struct vcl_session *s = c->s;
     /* Frames sent once beside one sent again: their first acknowledgement was lost, this one is late by the outage. */
     if (r->rtt_known && !r->any_resent)
-        vcl__rtt_sample(&s->rtt, c->e->now - r->rtt_sent_at);
+        vcl__session_on_rtt(s, c->e->now - r->rtt_sent_at);
     c->pto_count = 0;
     c->pto_credit = 0;
     vcl__cc_on_delivered(&c->cc, r->nb_delivered, nb_in_flight);
@@ -221,9 +221,11 @@ int vcl__on_reset(struct vcl_engine *e, const struct route *from, const uint8_t 
         c->want_reset = false;
         return 0;
     }
-    /* Answering tells the sender to stop repeating it; the answer is never answered, so there is no loop. */
+    /* Answering tells the sender to stop repeating it; the answer is never answered, so there is no loop. A connection
+     * that failed here has said RESET itself, as a tombstone (C7): this may be the answer to that. */
     if (c->state == CONN_CLOSED) {
-        c->want_reset = c->want_reset || answer_allowed(e);
+        bool never_said = c->error == VCL_OK || c->error == VCL_ERR_RESET;
+        c->want_reset = c->want_reset || (never_said && answer_allowed(e));
         vcl__conn_kick(c);
         return 0;
     }

@@ -205,8 +205,12 @@ static int build_fresh(struct vcl_conn *c, uint8_t *buf, size_t cap)
         n = c->e->payload_max;
     if (n > window)
         n = window > 0 ? window : 1; /* C6: a window probe is one byte beyond the edge */
-    if (!vcl__sentmap_reserve(&c->sent, &c->e->mem))
+    if (!vcl__sentmap_reserve(&c->sent, &c->e->mem)) {
+        /* No memory: again later, as if the window were shut. */
+        c->persist_at = c->e->now + vcl__session_pto(c->s);
+        vcl__conn_arm(c);
         return 0;
+    }
     bool fin = c->fin_queued && n == unsent;
     struct pmw_frame f = {.type = PMW_DATA, .flags = fin ? PMW_F_FIN : 0};
     if (unsent > 0 && window == 0)

@@ -84,14 +84,13 @@ int vcl__exit_next_frame(struct vcl_engine *e, struct exit *x, uint8_t *buf, siz
     struct list *n;
     while ((n = list_first(&x->conns)) != NULL) {
         struct vcl_conn *c = container_of(n, struct vcl_conn, ready);
-        int len = 0;
-        if (vcl__route_exit(e, &c->s->route) == x) { /* else its session moved while it waited */
-            len = vcl__conn_build(c, buf, cap);
-            if (len < 0)
-                return len;
-        }
+        bool ours = vcl__route_exit(e, &c->s->route) == x; /* else its session moved while it waited */
+        int len = ours ? vcl__conn_build(c, buf, cap) : 0;
+        if (len < 0)
+            return len;
         list_del(&c->ready);
-        vcl__conn_kick(c); /* more to send, or another exit: to the end of that queue */
+        if (len > 0 || !ours)
+            vcl__conn_kick(c); /* more to send, or another exit: to the end of that queue */
         if (len > 0) {
             *of = c->s;
             return len;

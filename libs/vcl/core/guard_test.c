@@ -259,6 +259,88 @@ static void memory_runs_dry(void **state)
     }
 }
 
+static bool dry;
+
+static void *alloc_when_not_dry(void *ctx, size_t size)
+{
+    struct testnet *n = ctx;
+    n->allocated += !dry;
+    return dry ? NULL : calloc(1, size);
+}
+
+/* Without memory for the book of sent frames nothing is sent, and nothing spins; with it the rest goes by itself. */
+static void a_drought_delays(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    testnet_init(&n, 0);
+    n.client_config.alloc = alloc_when_not_dry;
+    testnet_start(&n);
+    testnet_open(&n, &c, &s);
+    assert_int_equal(testnet_write(&n, c, 0, 20000, 1), 20000);
+    dry = true;
+    testnet_run(&n, n.now + 50 * MS);
+    assert_true(testnet_read(&n, s, 0, 1) == 0);
+    dry = false;
+    testnet_run(&n, n.now + 200 * MS);
+    assert_int_equal(testnet_read(&n, s, 0, 1), 20000);
+    testnet_stop(&n);
+}
+
+static int nb_resets;
+
+static enum verdict count_resets(struct testnet *n, struct flight *f)
+{
+    nb_resets += pmw_type_of(f->bytes, f->len) == PMW_RESET;
+    return DELIVER;
+}
+
+/* C7: a client stood still until the server gave it up: RESET, its answer, and no answer to that. */
+static void an_answer_is_not_answered(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    testnet_init(&n, 0);
+    testnet_start(&n);
+    testnet_open(&n, &c, &s);
+    struct vcl_engine *client = n.client;
+    n.client = NULL;
+    testnet_run(&n, n.now + 72 * SECOND); /* S14: 70 s */
+    assert_int_equal(vcl_conn_error(s), VCL_ERR_TIMEOUT);
+    n.client = client;
+    n.filter = count_resets;
+    nb_resets = 0;
+    testnet_write(&n, c, 0, 100, 1);
+    testnet_run(&n, n.now + SECOND);
+    assert_int_equal(vcl_conn_error(c), VCL_ERR_RESET);
+    assert_int_equal(nb_resets, 2);
+    testnet_stop(&n);
+}
+
+/* An acknowledgement that waited while we stood still is no round trip. */
+static void a_freeze_is_no_round_trip(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    struct vcl_conn_info info;
+    struct vcl_datagram out;
+    testnet_init(&n, 0);
+    testnet_start(&n);
+    testnet_open(&n, &c, &s);
+    testnet_run(&n, n.now + MS);
+    testnet_write(&n, c, 0, 100, 1);
+    assert_int_equal(vcl_engine_send(n.client, n.now, &out), 1);
+    vcl_engine_receive(n.server, n.now, &n.client_addr, out.bytes, out.len);
+    vcl_engine_on_timer(n.server, n.now + MS, 0);
+    assert_int_equal(vcl_engine_send(n.server, n.now + MS, &out), 1);
+    n.now += 5 * SECOND;
+    assert_int_equal(vcl_engine_receive(n.client, n.now, &n.server_addr, out.bytes, out.len), 0);
+    vcl_conn_info(c, &info);
+    assert_int_equal(vcl_conn_unacked(c), 0);
+    assert_true(info.srtt_us < 10 * MS);
+    testnet_stop(&n);
+}
+
 static void nonsense_is_refused_at_the_door(void **state)
 {
     struct testnet n;
@@ -306,6 +388,9 @@ int main(void)
         cmocka_unit_test(bytes_for_a_released_connection_reset),
         cmocka_unit_test(shutdown_says_farewell),
         cmocka_unit_test(memory_runs_dry),
+        cmocka_unit_test(a_drought_delays),
+        cmocka_unit_test(an_answer_is_not_answered),
+        cmocka_unit_test(a_freeze_is_no_round_trip),
         cmocka_unit_test(nonsense_is_refused_at_the_door),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

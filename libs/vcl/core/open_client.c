@@ -6,7 +6,11 @@
 
 #include <string.h>
 
-enum { PORT_FIRST = 32768, PORT_LAST = 60999 }; /* virtual ports, in Linux's range of ephemeral ones */
+enum {
+    PORT_FIRST = 32768, /* virtual ports, in Linux's range of ephemeral ones */
+    PORT_LAST = 60999,
+    OPENS_HEARD = 3, /* after so many without an answer the server is taken not to know the token's key */
+};
 
 static void want_token(struct vcl_session *s)
 {
@@ -56,15 +60,33 @@ static void start_over(struct vcl_session *s)
     memset(&d->probe, 0, sizeof(d->probe));
 }
 
-int vcl_session_set_token(struct vcl_session *s, const uint8_t token[PMW_TOKEN_BYTES],
-                          const uint8_t token_key[PMW_KEY_BYTES])
+/* The server may just have made a session of an OPEN with the present token: a fresh one would leave that a ghost. */
+static bool token_is_in_flight(const struct vcl_session *s)
+{
+    struct list *n, *tmp;
+    if (s->dial->known)
+        return false;
+    list_each(n, tmp, &s->conns)
+    {
+        const struct vcl_conn *c = container_of(n, struct vcl_conn, in_session);
+        if (vcl__conn_is_opening(c->state) && c->open_sent_at != 0 && !c->token_refused &&
+            c->nb_opens_sent < OPENS_HEARD)
+            return true;
+    }
+    return false;
+}
+
+/* The renewed token takes its place, unless the present one is in flight: then after its answer. */
+static void take_next_token(struct vcl_session *s)
 {
     struct dial *d = s->dial;
     struct pmw_token t;
-    if (d == NULL || pmw_token_decode(token, &t) < 0)
-        return VCL_ERR_INVALID;
-    memcpy(d->token, token, PMW_TOKEN_BYTES);
-    memcpy(d->token_key, token_key, PMW_KEY_BYTES);
+    if (!d->token_waits || token_is_in_flight(s))
+        return;
+    d->token_waits = false;
+    memcpy(d->token, d->next_token, PMW_TOKEN_BYTES);
+    memcpy(d->token_key, d->next_token_key, PMW_KEY_BYTES);
+    (void)pmw_token_decode(d->token, &t); /* it did before */
     d->token_ends_s = (uint64_t)t.not_before + t.lifetime_s;
     d->token_set_at = s->e->now;
     d->token_used = d->token_wanted = false;
@@ -83,6 +105,19 @@ int vcl_session_set_token(struct vcl_session *s, const uint8_t token[PMW_TOKEN_B
         c->nb_opens_sent = 0;
         vcl__conn_kick(c);
     }
+}
+
+int vcl_session_set_token(struct vcl_session *s, const uint8_t token[PMW_TOKEN_BYTES],
+                          const uint8_t token_key[PMW_KEY_BYTES])
+{
+    struct dial *d = s->dial;
+    struct pmw_token t;
+    if (d == NULL || pmw_token_decode(token, &t) < 0)
+        return VCL_ERR_INVALID;
+    memcpy(d->next_token, token, PMW_TOKEN_BYTES);
+    memcpy(d->next_token_key, token_key, PMW_KEY_BYTES);
+    d->token_waits = true;
+    take_next_token(s);
     return VCL_OK;
 }
 
@@ -92,6 +127,7 @@ int vcl_conn_open(struct vcl_session *s, uint64_t now, struct vcl_conn **out)
     vcl__now(e, now);
     if (s->dial == NULL || s->freeing || e->closing)
         return VCL_ERR_INVALID;
+    take_next_token(s);
     if (wants_fresh_id(s))
         start_over(s);
     struct vcl_conn *c = vcl__conn_new(s);
@@ -164,6 +200,7 @@ void vcl__open_on_timer(struct vcl_conn *c)
     if (retry > e->now || e->now - retry < e->lag_us)
         return;
     e->stats.ptos++;
+    take_next_token(c->s);
     c->want_open = true;
     if (c->nb_opens_sent >= 2)
         vcl__dial_on_open_silence(c->s, c->open_before_at);
@@ -215,12 +252,13 @@ int vcl__on_open_ack(struct vcl_engine *e, const struct route *from, const uint8
     if (vcl__map_find(&e->conns, a.cid) != NULL)
         return vcl__drop(e, VCL_DROP_LIMIT); /* the id of another connection of ours: never from an honest server */
     if (c->nb_opens_sent == 1)
-        vcl__rtt_sample(&s->rtt, e->now - c->open_sent_at);
+        vcl__session_on_rtt(s, e->now - c->open_sent_at);
     s->limits.peer_delay_us = (uint32_t)a.max_hold_us + a.max_ack_delay_us;
     vcl__dial_on_open_answer(s, a.epoch);
     vcl__conn_established(c, a.cid, a.rwnd);
     if (c->state != CONN_CLOSED)
         vcl__conn_event(c, VCL_EV_CONN_OPENED);
+    take_next_token(s);
     return 0;
 }
 
@@ -248,6 +286,8 @@ int vcl__on_refused(struct vcl_engine *e, const struct route *from, const uint8_
         return 0; /* it answers an OPEN with the token before this one */
     c->token_refused = true;
     c->want_open = false;
-    want_token(s);
+    if (!s->dial->token_waits)
+        want_token(s);
+    take_next_token(s);
     return 0;
 }

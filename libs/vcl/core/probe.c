@@ -81,7 +81,7 @@ int vcl__probe_on_echo(struct vcl_session *s, const struct pmw_probe *p)
     if (!vcl__probe_is_of_series(d, p))
         return 0; /* of an earlier path, or answered before */
     if (d->probe.nb_unanswered == 1)
-        vcl__rtt_sample(&s->rtt, s->e->now - d->probe.sent_at);
+        vcl__session_on_rtt(s, s->e->now - d->probe.sent_at);
     vcl__path_on_proof(s, d->probe.first_sent_at);
     if (d->probe.interval_us < PROBE_SILENCE_US_MAX)
         d->probe.interval_us =

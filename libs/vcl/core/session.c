@@ -88,6 +88,15 @@ uint64_t vcl__session_pto(const struct vcl_session *s)
     return vcl__rtt_pto(&s->rtt, &s->limits, 0);
 }
 
+/* With a timer overdue by so much we stood still, and the answer has waited for us: that says nothing of the path. */
+void vcl__session_on_rtt(struct vcl_session *s, uint64_t rtt_us)
+{
+    uint64_t next = vcl__timers_next(&s->e->timers);
+    if (next < s->e->now && s->e->now - next > s->e->cfg.pto_max_us)
+        return;
+    vcl__rtt_sample(&s->rtt, rtt_us);
+}
+
 bool vcl__session_in_use(const struct vcl_session *s)
 {
     return s->nb_open > 0 || s->nb_tombs > 0;

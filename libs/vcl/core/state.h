@@ -97,6 +97,8 @@ struct dial { /* what only the client end of a session has */
     uint16_t server_id;
     uint8_t shard;
     uint8_t token[PMW_TOKEN_BYTES], token_key[PMW_KEY_BYTES];
+    uint8_t next_token[PMW_TOKEN_BYTES], next_token_key[PMW_KEY_BYTES]; /* token_waits: its turn comes */
+    bool token_waits;
     uint64_t token_ends_s; /* unix time */
     uint64_t token_set_at;
     bool token_used, token_wanted, token_renewed; /* renewed: the session's keys come from an earlier one */
@@ -263,6 +265,7 @@ const uint8_t *vcl__mac_key_in(const struct vcl_session *s);
 bool vcl__session_in_use(const struct vcl_session *s);
 void vcl__session_arm(struct vcl_session *s, uint64_t at);
 uint64_t vcl__session_pto(const struct vcl_session *s);
+void vcl__session_on_rtt(struct vcl_session *s, uint64_t rtt_us); /* measured; believed if we were awake */
 
 /* --- dial.c: the client's path machine (S7-S12) --- */
 bool vcl__dial_may_open(const struct vcl_session *s);

@@ -166,12 +166,52 @@ static void an_idle_session_starts_over(void **state)
     testnet_stop(&n);
 }
 
+static enum verdict drop_opens(struct testnet *n, struct flight *f)
+{
+    return pmw_type_of(f->bytes, f->len) == PMW_OPEN ? DROP : DELIVER;
+}
+
+/* A token that is renewed while the first OPEN is on its way leaves no ghost at the server; one whose key the server
+ * does not know (all its OPENs are in vain) is not waited for. */
+static void a_renewal_meets_the_first_open(void **state)
+{
+    for (int silent = 0; silent < 2; silent++) {
+        struct testnet n;
+        struct vcl_conn *c, *s, *c2, *s2;
+        struct vcl_session_info first, later;
+        struct vcl_stats st;
+        uint8_t token[PMW_TOKEN_BYTES], key[PMW_KEY_BYTES];
+        testnet_init(&n, 0);
+        testnet_start(&n);
+        n.filter = silent ? drop_opens : NULL;
+        assert_int_equal(vcl_conn_open(n.session, n.now, &c), VCL_OK);
+        vcl_session_info(n.session, &first);
+        testnet_flush(&n);
+        testnet_token(&n, 1700000000, 600, token, key);
+        assert_int_equal(vcl_session_set_token(n.session, token, key), VCL_OK);
+        testnet_run(&n, n.now + 100 * MS);
+        vcl_session_info(n.session, &later);
+        assert_true((later.id != first.id) == silent);
+        n.filter = NULL;
+        testnet_run(&n, n.now + 500 * MS);
+        vcl_engine_stats(n.server, &st);
+        assert_int_equal(st.nb_sessions, 1);
+        assert_int_equal(st.nb_conns, 1);
+        assert_int_equal(vcl_conn_accept(n.server, &s), VCL_OK);
+        assert_int_equal(testnet_count(n.client_events, n.nb_client_events, VCL_EV_CONN_OPENED), 1);
+        testnet_open(&n, &c2, &s2);
+        assert_ptr_equal(vcl_conn_session(s), vcl_conn_session(s2));
+        testnet_stop(&n);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(forged_tokens_leave_no_state),          cmocka_unit_test(an_expired_token_is_renewed),
         cmocka_unit_test(lifetimes_have_thirty_seconds_of_skew), cmocka_unit_test(renewal_is_asked_for_in_time),
         cmocka_unit_test(a_live_session_outlives_its_token),     cmocka_unit_test(an_idle_session_starts_over),
+        cmocka_unit_test(a_renewal_meets_the_first_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
