@@ -136,7 +136,7 @@ static void abort_end(struct application *app, struct connection *c, enum side s
 {
     bool by_release = c->plan.end[side].abort_by_release;
     c->aborted = true;
-    c->aborted_at_us = app->world->now_us;
+    c->reset_may_be_lost = app->world->now_us < app->reset_lost_before_us;
     note(app, c, side, by_release ? "closes with work left at" : "aborts at", c->end[side].written);
     if (!by_release) {
         int rc = vcl_conn_abort(c->end[side].conn, local_now);

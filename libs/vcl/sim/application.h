@@ -21,6 +21,7 @@ struct application {
     struct connection *connections;
     uint32_t nb_connections;
     enum application_plant plant;
+    uint64_t reset_lost_before_us; /* RESET of an abort before this time may be repeated in vain */
     uint64_t bytes_read, refusals;
     uint32_t nb_ends_done;
     /* Whether an end may see this error; set by checkers.c. */

@@ -4,7 +4,7 @@
 
 /* Memory of one engine: what it may need besides the buffers of its connections. Two connections' worth of buffers for
  * each (ring sizes are powers of two), and room for tables, sessions and trunks. */
-enum { ENGINE_BYTES_BASE = 65536, CONNECTION_BYTES_OVERHEAD = 4096, RESET_REPEATED_US = 1000000 };
+enum { ENGINE_BYTES_BASE = 65536, CONNECTION_BYTES_OVERHEAD = 4096 };
 
 static void fail(struct simulation *sim, enum rule rule, const struct connection *c, const char *what)
 {
@@ -40,7 +40,7 @@ bool checkers_error_is_explained(void *ctx, const struct connection *c, enum sid
     case VCL_ERR_NOMEM:
         return memory_was_short(sim);
     case VCL_ERR_TIMEOUT:
-        return c->abandoned || sim->scenario.short_hold || sim->server.nb_crashes > 0;
+        return c->aborted || c->abandoned || sim->scenario.short_hold || sim->server.nb_crashes > 0;
     default:
         return false;
     }
@@ -51,13 +51,9 @@ void checkers_completion(struct simulation *sim)
     for (uint32_t i = 0; i < sim->application.nb_connections; i++) {
         const struct connection *c = &sim->connections[i];
         const struct end *client = &c->end[CLIENT], *server = &c->end[SERVER];
-        /* RESET is repeated for some seconds only; if all copies were lost, the peer learns of it when it sends. */
-        bool reset_may_be_lost = c->aborted && c->aborted_at_us + RESET_REPEATED_US < sim->scenario.fault_us;
-        if (reset_may_be_lost || c->impatient)
-            continue;
         if (!c->asked || !connection_is_done(c))
             fail(sim, RULE_I4, c, "not finished in time after the faults ended");
-        else if (c->aborted || c->abandoned || client->error || server->error)
+        else if (c->aborted || c->abandoned || c->impatient || client->error || server->error)
             continue; /* each error was found to be explained when it came */
         else if (server->read != c->plan.end[CLIENT].total_bytes || !server->eof)
             fail(sim, RULE_I1, c, "the server's end has not all");

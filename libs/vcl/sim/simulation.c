@@ -101,11 +101,19 @@ static void build_connections(struct simulation *sim, struct rng *rng)
         }
     }
     assert(nb <= CONNECTIONS_MAX);
+    /* RESET is repeated at doubling distances until the tombstone ends. When that is soon, or when most of the copies
+     * left during the faults, the peer may never hear of it. */
+    uint64_t tombstone_us = sim->scenario.engine.tombstone_us, fault_us = sim->scenario.fault_us, lost_before_us = 0;
+    if (tombstone_us < LIVE_US_BASE)
+        lost_before_us = UINT64_MAX;
+    else if (fault_us > tombstone_us / 16)
+        lost_before_us = fault_us - tombstone_us / 16;
     sim->application = (struct application){.world = &sim->world,
                                             .seed = sim->seed,
                                             .rng = rng_split(rng, 1),
                                             .connections = sim->connections,
                                             .nb_connections = nb,
+                                            .reset_lost_before_us = lost_before_us,
                                             .error_is_explained = checkers_error_is_explained,
                                             .ctx = sim};
 }

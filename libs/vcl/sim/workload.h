@@ -55,7 +55,7 @@ struct connection {
     bool accepted, aborted;   /* aborted: by one end, as planned */
     bool abandoned;           /* the process of one end is gone: the other may never know */
     bool impatient;           /* T_hold is so short that an engine may give up what its application has closed */
-    uint64_t aborted_at_us;
+    bool reset_may_be_lost;   /* aborted so early in the faults that all copies of RESET may be lost in them */
 };
 
 /* Limits of a plan, drawn once for a seed. */
