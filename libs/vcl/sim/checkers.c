@@ -102,7 +102,7 @@ static void engine_memory(struct simulation *sim, const struct engine_host *e, u
 
 void checkers_memory(struct simulation *sim)
 {
-    engine_memory(sim, &sim->server.engine, sim->server.nb_newcomers);
+    engine_memory(sim, &sim->server.engine, sim->application.nb_connections);
     for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
         engine_memory(sim, &sim->clients[i].engine, sim->clients[i].nb_connections);
 }

@@ -157,6 +157,8 @@ static void apply_hold_and_moves(struct scenario *s)
         /* Spacing is what gives a RESUME time on a slow path; without it the path must be quick. */
         s->net.delay_us_min %= FAST_MOVE_US;
         s->net.delay_us_mean = s->net.delay_us_min;
+        s->net.bandwidth_bytes_per_ms = 0;
+        s->net.reorder_us_max %= FAST_MOVE_US;
         s->engine.pto_initial_us += 8 * FAST_MOVE_US;
         s->engine.move_interval_min_us = FAST_MOVE_US;
         s->engine.move_interval_max_us = FAST_MOVE_US;

@@ -223,7 +223,8 @@ static uint64_t window_work_us(const struct scenario *s, uint64_t bytes)
 {
     const struct vcl_config *c = &s->engine;
     uint64_t window = c->sndbuf_bytes < c->rcvbuf_bytes ? c->sndbuf_bytes : c->rcvbuf_bytes;
-    uint64_t round_us = 2 * s->net.delay_us_mean + 2 * s->endpoint_poll_us_max + 2 * s->helper.poll_us_max +
+    uint64_t nb_hops = s->nb_helpers > 0 ? 4 : 2, hop_us = 2 * s->net.delay_us_mean - s->net.delay_us_min;
+    uint64_t round_us = nb_hops * hop_us + 2 * s->endpoint_poll_us_max + 2 * s->helper.poll_us_max +
                         s->helper.hold_us_max + c->max_ack_delay_us;
     return (2 * bytes / window + 1) * round_us;
 }
