@@ -30,7 +30,8 @@ from ..lab.topology import DATA_DEVICE, DATA_PREFIX_LEN, Host
 WORKER_PROGRAM = "postman-helper-worker"
 _START_S = 60
 _STOP_S = 15
-# What a helper's port must hold: a whole trunk datagram of a 1,500-byte MTU, in a ring of 2,048 frames: enough for the pauses of a busy machine.
+# What a helper's port must hold: a whole trunk datagram of a 1,500-byte MTU, in a ring of 2,048 frames, which is enough
+# for the pauses of a busy machine.
 _AF_PACKET = "net_af_packet0,iface={device},blocksz=262144,framesz=2048,framecnt=2048,qpairs=1"
 
 
