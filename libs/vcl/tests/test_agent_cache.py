@@ -57,7 +57,7 @@ def test_facts_make_stale_or_forget() -> None:
     absent = ("other.example", 1)
     cache.store(KEY, Lookup(resolution(server_id=7)), now_s=0.0)
     cache.store(absent, Lookup(None, REASON_NO_SERVER), now_s=0.0)
-    cache.expire_helpers()
+    cache.expire_all()
     assert cache.fresh(KEY, 0.0, UNIX_S) is None
     assert cache.fallback(KEY, UNIX_S) is not None
     assert cache.fresh(absent, 0.0, UNIX_S) is not None

@@ -75,6 +75,24 @@ def test_a_server_is_resolved_with_a_token_that_it_accepts(agent: Agent, host: s
     lease.close()
 
 
+def test_a_server_in_the_place_of_another_is_found_at_once(
+    agent: Agent, host: str, udp_port: int, wait_until: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vcl.agent_cache.FRESH_S", 3600.0)  # only the fact makes the first answer stale
+    first = agent.register_server("echo", host, 7000, "198.18.0.20", udp_port)
+    wait_until(lambda: agent.counters()["nats_connects"], what="NATS")
+    assert agent.resolve(host, 7000) is not None
+    second = agent.register_server("echo", host, 7000, "198.18.0.20", udp_port)
+
+    def found() -> bool:
+        resolution = agent.resolve(host, 7000)
+        return resolution is not None and resolution.server_id == second.grant.server_id
+
+    wait_until(found, what="the second server")
+    first.close()
+    second.close()
+
+
 def test_no_server_is_a_reason_and_is_remembered(agent: Agent, host: str) -> None:
     assert agent.lookup(host, 7000) == Lookup(None, "no VCL server there")
     assert agent.lookup(host, 7000) == Lookup(None, "no VCL server there")

@@ -14,7 +14,7 @@ from vcl.agent_types import Lookup, Resolution
 
 Key = tuple[str, int]
 
-# Helper facts drop entries at once (Cache.expire_helpers), so this only bounds the error while NATS is away.
+# Facts make entries stale at once (Cache.expire_all), so this only bounds the error while NATS is away.
 FRESH_S = 2.0
 NEGATIVE_S = 1.0
 # A token that is about to end is fetched anew: docs/protocol.md K4 allows 30 s of skew, and an OPEN needs its time too.
@@ -68,8 +68,9 @@ class Cache:
             self._entries.popitem(last=False)
             self.evictions += 1
 
-    def expire_helpers(self) -> None:
-        """The set of helpers changed: every resolution becomes stale, and stays good for an outage."""
+    def expire_all(self) -> None:
+        """A helper changed, or a server is down (perhaps another has its address now): every resolution becomes stale,
+        and stays good for an outage."""
         for entry in self._entries.values():
             if entry.lookup.resolution is not None:
                 entry.stored_at_s = float("-inf")

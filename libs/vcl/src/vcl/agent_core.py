@@ -51,7 +51,7 @@ class Core:
     async def start(self) -> None:
         """Begins to listen for facts, if there is a NATS to listen to."""
         if self._nats_url:
-            listener = FactListener(self._nats_url, self._counters, self._take_fact, self._cache.expire_helpers)
+            listener = FactListener(self._nats_url, self._counters, self._take_fact, self._cache.expire_all)
             self._listener = asyncio.create_task(listener.run(), name="vcl-facts")
 
     async def close(self, timeout_s: float) -> None:
@@ -176,8 +176,8 @@ class Core:
             self._cache.forget_server(fact.server_id)
         elif fact.kind == "server_up":
             self._cache.forget_absences()
-        elif fact.helper_id is not None:
-            self._cache.expire_helpers()
+        elif fact.kind == "server_down" or fact.helper_id is not None:
+            self._cache.expire_all()
         for callback in list(self._callbacks.values()):
             try:
                 callback(fact)
