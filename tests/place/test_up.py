@@ -21,7 +21,8 @@ ENDS_S = 30
 
 
 def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("POSTMAN_")}
+    # COLUMNS: what runs the tests may have set a width for its own output.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("POSTMAN_", "COLUMNS"))}
     return subprocess.run([*CLI, *words], env=clean | env, capture_output=True, text=True, timeout=ENDS_S * 2)
 
 
