@@ -80,6 +80,8 @@ static void pto_fired(struct vcl_conn *c)
     c->pto_credit = 1;
     if (s->dial != NULL) {
         vcl__dial_on_conn_pto(s, c->pto_count, first_sent_at);
+        if (c->pto_count % ASK_PTOS == 0)
+            vcl__resume_ask(c);
     } else if (e->now - s->last_rx > e->cfg.hold_us) {
         vcl__session_end(s, VCL_ERR_TIMEOUT);
         return;

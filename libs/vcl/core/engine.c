@@ -185,11 +185,28 @@ static void tombs_due(struct vcl_engine *e)
     }
 }
 
+/* S16. We stood still for so long that servers may have given our connections up. A session with connections has a
+ * timer every few seconds (S12), so one that is overdue shows it. */
+static void ask_after_standstill(struct vcl_engine *e)
+{
+    uint64_t due = vcl__timers_next(&e->timers);
+    struct list *n, *tmp;
+    if (due >= e->now || e->now - due <= e->cfg.hold_us / 2)
+        return;
+    list_each(n, tmp, &e->all_sessions)
+    {
+        struct vcl_session *s = container_of(n, struct vcl_session, all);
+        if (s->dial != NULL)
+            vcl__resume_ask_all(s);
+    }
+}
+
 void vcl_engine_on_timer(struct vcl_engine *e, uint64_t now, uint64_t lag_us)
 {
     struct timer *t;
     vcl__now(e, now);
     e->lag_us = lag_us;
+    ask_after_standstill(e);
     vcl__acks_due(e);
     tombs_due(e);
     /* Owners re-arm after now, so each fires at most once in a round. */

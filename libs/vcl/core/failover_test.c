@@ -265,6 +265,48 @@ static void fin_crosses_resume(void **state)
     }
 }
 
+/* Stands still for so long that the server gives up, and its tombstones end: nothing but an answer to a question tells
+ * the client. */
+static void stand_still(struct testnet *n, struct vcl_conn *s, uint64_t duration_us)
+{
+    struct vcl_engine *client = n->client;
+    n->client = NULL;
+    testnet_run(n, n->now + duration_us);
+    assert_int_equal(vcl_conn_error(s), VCL_ERR_TIMEOUT);
+    n->client = client;
+}
+
+/* S16: it only waits for a reply. */
+static void a_sleeper_asks_for_its_connections(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    testnet_init(&n, 1);
+    testnet_start(&n);
+    testnet_open(&n, &c, &s);
+    stand_still(&n, s, 100 * SECOND); /* S14: 70 s, C7: 10 s */
+    testnet_run(&n, n.now + SECOND);
+    assert_int_equal(vcl_conn_error(c), VCL_ERR_RESET);
+    testnet_stop(&n);
+}
+
+/* S16: it did not notice that it slept, by its own measure; the path answers, and the data does not arrive. */
+static void data_for_nobody_is_noticed(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    testnet_init(&n, 1);
+    n.server_config.hold_us = SECOND;
+    n.server_config.tombstone_us = SECOND;
+    testnet_start(&n);
+    testnet_open(&n, &c, &s);
+    stand_still(&n, s, 20 * SECOND);
+    testnet_write(&n, c, 0, 100, 1);
+    testnet_run(&n, n.now + SECOND);
+    assert_int_equal(vcl_conn_error(c), VCL_ERR_RESET);
+    testnet_stop(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +320,8 @@ int main(void)
         cmocka_unit_test(everything_dies_for_good),
         cmocka_unit_test(resume_is_lost_or_repeated),
         cmocka_unit_test(fin_crosses_resume),
+        cmocka_unit_test(a_sleeper_asks_for_its_connections),
+        cmocka_unit_test(data_for_nobody_is_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,6 +77,41 @@ void vcl__resume_relist(struct vcl_session *s)
         want_frame(s);
 }
 
+/* S16. The path works; whether the server still has these connections is another question. Repeated until answered: see
+ * on_timer_active in dial.c. */
+static void ask_begin(struct vcl_session *s)
+{
+    struct dial *d = s->dial;
+    if (d->nb_resume_waits == 0)
+        d->resume_nonce = vcl__random64(s->e);
+    d->resume_tick_at = s->e->now + vcl__session_pto(s);
+    want_frame(s);
+    vcl__session_arm(s, d->resume_tick_at);
+}
+
+void vcl__resume_ask(struct vcl_conn *c)
+{
+    if (c->s->dial->state != VCL_PATH_ACTIVE || !vcl__conn_is_live(c->state) || c->resume_wait)
+        return;
+    ask_begin(c->s);
+    list_conn(c);
+}
+
+void vcl__resume_ask_all(struct vcl_session *s)
+{
+    struct list *n, *tmp;
+    if (!s->dial->known || s->nb_open == 0)
+        return;
+    if (s->dial->state == VCL_PATH_ACTIVE) /* else they go with the RESUME that is under way */
+        ask_begin(s);
+    list_each(n, tmp, &s->conns)
+    {
+        struct vcl_conn *c = container_of(n, struct vcl_conn, in_session);
+        if (vcl__conn_is_live(c->state))
+            list_conn(c);
+    }
+}
+
 int vcl__resume_build(struct vcl_session *s, uint8_t *buf, size_t cap)
 {
     struct dial *d = s->dial;

@@ -34,6 +34,7 @@ enum {
     KEEPALIVE_US = 5000000,      /* S12: a client with connections is never silent for longer while it has a path */
     TOKEN_SKEW_S = 30,           /* K4 */
     TOKEN_RENEW_S = 60,          /* TOKEN_WANTED so long before the end (engine.h) */
+    ASK_PTOS = 4,                /* S16: PTOs in a row of a connection whose path answers */
     TOMBSTONE_ANSWERS_MAX = 100, /* C7: per second */
     TRUNK_BYTES_FLOOR = 1024,    /* a RESUME_ACK of 32 connections fits */
 };
@@ -298,8 +299,10 @@ bool vcl__home_on_echo(struct vcl_session *s, const struct pmw_probe *p);
 uint64_t vcl__home_on_timer(struct vcl_session *s); /* when it wants to be called next */
 
 /* --- resume.c --- */
-void vcl__resume_begin(struct vcl_session *s);  /* client: list what needs it, under the session's epoch */
-void vcl__resume_relist(struct vcl_session *s); /* client: those not answered, again */
+void vcl__resume_begin(struct vcl_session *s);   /* client: list what needs it, under the session's epoch */
+void vcl__resume_relist(struct vcl_session *s);  /* client: those not answered, again */
+void vcl__resume_ask(struct vcl_conn *c);        /* client: does the server still have it? */
+void vcl__resume_ask_all(struct vcl_session *s); /* client: has it any of them? */
 int vcl__resume_build(struct vcl_session *s, uint8_t *buf, size_t cap);
 void vcl__resume_forget(struct vcl_conn *c);
 int vcl__on_resume(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);

@@ -33,14 +33,17 @@ bool checkers_error_is_explained(void *ctx, const struct connection *c, enum sid
     switch (error) {
     case VCL_ERR_RESET:
     case VCL_ERR_CLOSED:
-        return c->aborted || c->abandoned || c->impatient || sim->server.nb_crashes > 0 ||
+        return c->aborted || c->abandoned || c->impatient || sim->scenario.sleepers || sim->server.nb_crashes > 0 ||
                c->end[side_peer(side)].error != 0;
     case VCL_ERR_REFUSED:
         return sim->scenario.small_backlog || memory_was_short(sim);
     case VCL_ERR_NOMEM:
         return memory_was_short(sim);
+    case VCL_ERR_TOKEN:
+        return c->impatient;
     case VCL_ERR_TIMEOUT:
-        return c->aborted || c->abandoned || sim->scenario.short_hold || sim->server.nb_crashes > 0;
+        return c->aborted || c->abandoned || sim->scenario.short_hold || sim->scenario.sleepers ||
+               sim->server.nb_crashes > 0;
     default:
         return false;
     }

@@ -3,6 +3,7 @@
 #include "simulation.h"
 
 enum {
+    SECOND_US = 1000000,
     HINT_DELAY_US_MIN = 1000,   /* a control plane needs about three missed heartbeats, 20 ms each ... */
     HINT_DELAY_US_MAX = 200000, /* ... or much longer */
 };
@@ -105,11 +106,10 @@ static void end_process(struct nemesis *n, struct simulation *sim, enum fault ki
         client_end(client, kind == FAULT_CLIENT_EXIT);
 }
 
-static void pause_host(struct nemesis *n, struct simulation *sim, unsigned host)
+static void pause_host(struct nemesis *n, struct simulation *sim, unsigned host, uint64_t for_us)
 {
     if (host == HOST_NONE)
         return;
-    uint64_t for_us = duration(n, sim);
     world_host_pause(&sim->world, &sim->world.hosts[host], sim->world.now_us + for_us);
     note(sim, host, "pause", HOST_NONE, for_us);
 }
@@ -201,13 +201,16 @@ static void strike(struct nemesis *n, struct simulation *sim)
         crash(n, sim);
         break;
     case FAULT_HELPER_PAUSE:
-        pause_host(n, sim, any_helper(n, sim));
+        pause_host(n, sim, any_helper(n, sim), duration(n, sim));
         break;
     case FAULT_CLIENT_PAUSE:
-        pause_host(n, sim, any_client(n, sim));
+        pause_host(n, sim, any_client(n, sim), duration(n, sim));
+        break;
+    case FAULT_CLIENT_SLEEP:
+        pause_host(n, sim, any_client(n, sim), rng_between(&n->rng, SECOND_US, sim->scenario.sleep_us_max));
         break;
     case FAULT_SERVER_PAUSE:
-        pause_host(n, sim, HOST_SERVER);
+        pause_host(n, sim, HOST_SERVER, duration(n, sim));
         break;
     case FAULT_ISOLATE:
         isolate(n, sim);

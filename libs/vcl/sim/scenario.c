@@ -10,6 +10,8 @@
 enum {
     SEGMENT_BYTES_MIN = PMW_TRUNK_HEADER_BYTES + PMW_ENTRY_LONG_V6_BYTES + PMW_FRAME_BYTES_MAX + PMW_TRUNK_TAG_BYTES,
     SHORT_HOLD_US = 500000,
+    SLEEP_HOLD_US = 2000000,
+    SLEEP_RUN_US = 60000000,     /* room for sleeps beyond T_hold, two keepalives (S14) and the longest tombstone */
     FAST_MOVE_US = 1000,         /* between moves, and between hints that ask for one */
     FAST_MOVES_RUN_US = 3000000, /* several hundred moves */
 };
@@ -70,6 +72,8 @@ static void nemesis_draw(struct scenario *s, struct rng *rng)
         n->enabled &= ~(1u << FAULT_CLIENT_CRASH | 1u << FAULT_CLIENT_EXIT);
     if (!rng_chance(rng, PPM / 16))
         n->enabled &= ~(1u << FAULT_SERVER_CRASH);
+    if (!rng_chance(rng, PPM / 16))
+        n->enabled &= ~(1u << FAULT_CLIENT_SLEEP);
     n->gap_us_mean = rng_log_between(rng, 2000, 500000);
     n->duration_us_max = rng_log_between(rng, 1000, 2000000);
     n->true_hints = coin(rng);
@@ -152,6 +156,13 @@ static void apply_hold_and_moves(struct scenario *s)
     if (s->short_hold) {
         s->engine.hold_us = SHORT_HOLD_US;
         s->engine.open_timeout_us = SHORT_HOLD_US / 2;
+    }
+    s->sleepers = s->nemesis.enabled & 1u << FAULT_CLIENT_SLEEP;
+    if (s->sleepers) {
+        s->engine.hold_us = SLEEP_HOLD_US;
+        s->sleep_us_max = SLEEP_RUN_US / 2;
+        s->fault_us += SLEEP_RUN_US;
+        s->nemesis.gap_us_mean += SLEEP_RUN_US / 100; /* a long run needs its faults further apart */
     }
     if (s->fast_moves) {
         /* Spacing is what gives a RESUME time on a slow path; without it the path must be quick. */

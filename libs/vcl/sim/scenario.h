@@ -16,6 +16,7 @@
     X(FAULT_HELPER_CRASH, "helper_crash") /* a helper dies; often it comes back */                                     \
     X(FAULT_HELPER_PAUSE, "helper_pause") /* zombie: old batches and a full queue later */                             \
     X(FAULT_CLIENT_PAUSE, "client_pause")                                                                              \
+    X(FAULT_CLIENT_SLEEP, "client_sleep") /* a client stands still for longer than T_hold */                           \
     X(FAULT_SERVER_PAUSE, "server_pause")                                                                              \
     X(FAULT_CUT, "cut")                   /* one direction of one link */                                              \
     X(FAULT_ISOLATE, "isolate")           /* all links of a host, one direction or both */                             \
@@ -90,6 +91,8 @@ struct scenario {
     bool reports_lag;        /* drivers tell the engine by how much a pause made them late */
     bool clock_offsets;      /* each host's clock starts somewhere else */
     bool short_hold, fast_moves;
+    bool sleepers; /* clients sleep for longer than engines wait for them: both ends must hear of it */
+    uint64_t sleep_us_max;
     bool quiet; /* no fault at all and an even network: nothing may be sent twice and no path left */
 };
 

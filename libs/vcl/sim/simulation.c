@@ -97,6 +97,7 @@ static void build_connections(struct simulation *sim, struct rng *rng)
         for (uint32_t j = 0; j < client->nb_connections; j++, nb++) {
             sim->connections[nb].number = nb;
             sim->connections[nb].impatient = sim->scenario.short_hold;
+            sim->connections[nb].both_must_end = sim->scenario.sleepers;
             connection_plan_draw(&sim->connections[nb].plan, (uint8_t)i, &sim->scenario.workload, rng);
         }
     }

@@ -73,8 +73,8 @@ uint64_t connection_may_write(const struct connection *c, enum side side)
 bool connection_is_done(const struct connection *c)
 {
     const struct end *client = &c->end[CLIENT], *server = &c->end[SERVER];
-    if (c->abandoned || c->impatient || c->reset_may_be_lost || client->error == VCL_ERR_TIMEOUT ||
-        server->error == VCL_ERR_TIMEOUT)
+    bool given_up = client->error == VCL_ERR_TIMEOUT || server->error == VCL_ERR_TIMEOUT;
+    if (c->abandoned || c->impatient || c->reset_may_be_lost || (given_up && !c->both_must_end))
         return client->done || server->done; /* one end has given up: nothing may tell the other */
     if (!client->done)
         return false;

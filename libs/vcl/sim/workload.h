@@ -54,6 +54,7 @@ struct connection {
     bool asked, opening;      /* the client called open; and has no answer yet */
     bool accepted, aborted;   /* aborted: by one end, as planned */
     bool abandoned;           /* the process of one end is gone: the other may never know */
+    bool both_must_end;       /* whatever happens: an end that is given up by the other hears of it */
     bool impatient;           /* T_hold is so short that an engine may give up what its application has closed */
     bool reset_may_be_lost;   /* aborted so early in the faults that all copies of RESET may be lost in them */
 };
