@@ -185,14 +185,14 @@ static void tombs_due(struct vcl_engine *e)
     }
 }
 
-/* S16. We stood still for so long that servers may have given our connections up. A session with connections has a
- * timer every few seconds (S12), so one that is overdue shows it. */
+/* S16. Servers may have given our connections up meanwhile. A session with connections has a timer every few seconds
+ * (S12), so an engine that is not called for longer either has none or stood still. */
 static void ask_after_standstill(struct vcl_engine *e)
 {
-    uint64_t due = vcl__timers_next(&e->timers);
     struct list *n, *tmp;
-    if (due >= e->now || e->now - due <= e->cfg.hold_us / 2)
+    if (!e->stood_still)
         return;
+    e->stood_still = false;
     list_each(n, tmp, &e->all_sessions)
     {
         struct vcl_session *s = container_of(n, struct vcl_session, all);

@@ -197,6 +197,7 @@ struct vcl_engine {
     struct vcl_config cfg;
     struct mem mem;
     uint64_t now, lag_us;
+    bool stood_still; /* S16: nobody has called us for half of T_hold; until the next on_timer */
     struct map sessions, conns, opens, trunks;
     struct timers timers;
     struct slots slots;
@@ -221,8 +222,11 @@ int vcl__drop(struct vcl_engine *e, enum vcl_drop reason); /* counts it and retu
 uint64_t vcl__random64(struct vcl_engine *e);
 static inline void vcl__now(struct vcl_engine *e, uint64_t now)
 {
-    if (now > e->now) /* a clock that stands still or is read out of order does no harm */
-        e->now = now;
+    if (now <= e->now) /* a clock that stands still or is read out of order does no harm */
+        return;
+    if (e->nb_open > 0 && now - e->now > e->cfg.hold_us / 2)
+        e->stood_still = true;
+    e->now = now;
 }
 uint64_t vcl__unix_s(const struct vcl_engine *e);
 /* A deadline counts as passed only when it passed before our own stall began (engine.h, lag_us). */
