@@ -6,7 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { RETRY_US = 1000, SESSION_CANDIDATES_SHUFFLES = 8 };
+enum { FAILOVER_US_MAX = 50000 /* docs/failure-model.md */, RETRY_US = 1000, SESSION_CANDIDATES_SHUFFLES = 8 };
 
 static uint64_t earliest(uint64_t a, uint64_t b)
 {
@@ -120,6 +120,39 @@ static void connection_event(struct client *client, const struct vcl_event *even
     application_on_event(app, c, CLIENT, event);
 }
 
+static void session_moved(struct client *client, uint64_t now)
+{
+    if (client->crash_at_us == NEVER || client->failover_us != 0 || client->sim->plant == PLANTED_SLOW_MOVE)
+        return;
+    client->failover_us = now - client->crash_at_us;
+    if (client->failover_us > FAILOVER_US_MAX)
+        verdict_fail(&client->sim->world.verdict, now, RULE_FAILOVER,
+                     "c%u: a busy session took %llu us to leave a dead helper", client->index,
+                     (unsigned long long)client->failover_us);
+}
+
+void client_expect_move(struct client *client, uint16_t helper_id)
+{
+    struct vcl_session_info info;
+    if (!client->session)
+        return;
+    vcl_session_info(client->session, &info);
+    if (info.state != VCL_PATH_ACTIVE || info.active_helper_id != helper_id)
+        return;
+    for (uint32_t i = 0; i < client->nb_connections; i++) {
+        struct vcl_conn *conn = client->connections[i].end[CLIENT].conn;
+        if (conn && !client->connections[i].opening && vcl_conn_unacked(conn) > 0)
+            client->crash_at_us = client->sim->world.now_us;
+    }
+}
+
+void client_check_move(const struct client *client)
+{
+    if (client->crash_at_us != NEVER && client->failover_us == 0)
+        verdict_fail(&client->sim->world.verdict, client->sim->world.now_us, RULE_FAILOVER,
+                     "c%u: a busy session never left a dead helper", client->index);
+}
+
 static void client_event(void *self, uint64_t now, const struct vcl_event *event)
 {
     struct client *client = self;
@@ -136,6 +169,7 @@ static void client_event(void *self, uint64_t now, const struct vcl_event *event
         note(client, "path", "suspects", event->helper_id, event->epoch);
         break;
     case VCL_EV_PATH_MOVED:
+        session_moved(client, now);
         note(client, "path", "moved to", event->helper_id, event->epoch);
         break;
     case VCL_EV_PATHS_WANTED:
@@ -205,6 +239,7 @@ void client_init(struct client *client, struct simulation *sim, unsigned index, 
     client->sim = sim;
     client->index = index;
     client->token_at_us = NEVER;
+    client->crash_at_us = NEVER;
     client->peer.server_id = sim->identity.server_id;
     client->peer.shard = sim->identity.shard;
     client->peer.nb_paths = client_paths(sim, &stream, client->peer.paths);

@@ -21,6 +21,7 @@ static uint64_t duration(struct nemesis *n, const struct simulation *sim)
 void nemesis_init(struct nemesis *n, struct simulation *sim, struct rng rng)
 {
     *n = (struct nemesis){.rng = rng, .next_at_us = NEVER};
+    n->clean_crash_at_us = sim->scenario.clean_crash ? sim->scenario.crash_at_us : NEVER;
     for (int i = 0; i < HELPERS_MAX; i++)
         n->hint_at_us[i] = NEVER;
     if (sim->scenario.nemesis.enabled != 0)
@@ -29,7 +30,7 @@ void nemesis_init(struct nemesis *n, struct simulation *sim, struct rng rng)
 
 uint64_t nemesis_next_at(const struct nemesis *n, const struct simulation *sim)
 {
-    uint64_t at = earliest(n->next_at_us, sim->server.start_at_us);
+    uint64_t at = earliest(earliest(n->next_at_us, n->clean_crash_at_us), sim->server.start_at_us);
     for (unsigned i = 0; i < sim->scenario.nb_helpers; i++)
         at = earliest(at, earliest(n->hint_at_us[i], sim->helpers[i].restart_at_us));
     return at;
@@ -104,6 +105,15 @@ static void end_process(struct nemesis *n, struct simulation *sim, enum fault ki
         server_crash(&sim->server, sim->world.now_us + duration(n, sim));
     else if (kind != FAULT_SERVER_CRASH && !alone && client->engine.host->paused_until_us <= sim->world.now_us)
         client_end(client, kind == FAULT_CLIENT_EXIT);
+}
+
+static void clean_crash(struct nemesis *n, struct simulation *sim)
+{
+    unsigned host = any_helper(n, sim);
+    n->clean_crash_at_us = NEVER;
+    helper_host_crash(&sim->helpers[host - HOST_HELPER]);
+    for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
+        client_expect_move(&sim->clients[i], host_helper_id(host));
 }
 
 static void pause_host(struct nemesis *n, struct simulation *sim, unsigned host, uint64_t for_us)
@@ -258,6 +268,8 @@ void nemesis_run(struct nemesis *n, struct simulation *sim)
     }
     if (sim->server.start_at_us <= now)
         another_server(n, sim);
+    if (n->clean_crash_at_us <= now)
+        clean_crash(n, sim);
     if (n->next_at_us <= now) {
         strike(n, sim);
         n->next_at_us = now + 1 + rng_exponential(&n->rng, sim->scenario.nemesis.gap_us_mean);

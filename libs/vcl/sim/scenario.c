@@ -10,6 +10,9 @@
 enum {
     SEGMENT_BYTES_MIN = PMW_TRUNK_HEADER_BYTES + PMW_ENTRY_LONG_V6_BYTES + PMW_FRAME_BYTES_MAX + PMW_TRUNK_TAG_BYTES,
     SHORT_HOLD_US = 500000,
+    CLEAN_CRASH_WITHIN_US = 20000, /* while connections open and their streams are young ... */
+    CLEAN_CRASH_BYTES = 2 << 20,   /* ... and long */
+    CLEAN_CRASH_RUN_US = 200000,
     SLEEP_HOLD_US = 2000000,
     SLEEP_RUN_US = 60000000,     /* room for sleeps beyond T_hold, two keepalives (S14) and the longest tombstone */
     FAST_MOVE_US = 1000,         /* between moves, and between hints that ask for one */
@@ -150,6 +153,19 @@ static void make_quiet(struct scenario *s)
     s->workload.slow_reader_ppm = 0;
 }
 
+/* As quiet as that, until one helper dies for good; the faults phase leaves time to see the sessions move. */
+static void make_clean_crash(struct scenario *s, struct rng *rng)
+{
+    vcl_config_defaults(&s->engine); /* the promise is for the default timers */
+    s->engine.conns_max = 4 * CONNECTIONS_MAX;
+    s->workload.bytes_max = CLEAN_CRASH_BYTES;
+    s->workload.open_us_max = CLEAN_CRASH_WITHIN_US / 2;
+    s->crash_at_us = rng_below(rng, CLEAN_CRASH_WITHIN_US);
+    s->fault_us += CLEAN_CRASH_RUN_US;
+    s->quiet = false;
+    s->clean_crash = true;
+}
+
 /* What these two ask for, unless they are not allowed. */
 static void apply_hold_and_moves(struct scenario *s)
 {
@@ -235,10 +251,13 @@ void scenario_draw(struct scenario *s, uint64_t seed, uint32_t allowed, struct r
     uint64_t nb_paths = s->nb_helpers + (s->direct_path ? 1u : 0u);
     uint64_t survivor = rng_below(rng, nb_paths);
     s->healed_path = (uint8_t)(survivor < s->nb_helpers ? HOST_HELPER + survivor : HOST_SERVER);
-    s->quiet = rng_chance(rng, PPM / 16);
+    s->quiet = rng_chance(rng, PPM / 8);
     restrict_faults(s, s->quiet ? 0 : allowed);
+    bool crash = coin(rng) && s->nb_helpers + (s->direct_path ? 1 : 0) >= 2 && s->nb_helpers > 0;
     if (s->quiet)
         make_quiet(s);
+    if (s->quiet && crash)
+        make_clean_crash(s, rng);
     apply_hold_and_moves(s);
 }
 
@@ -252,6 +271,8 @@ void scenario_print(const struct scenario *s)
                                            : "one helper works");
     if (s->quiet)
         printf("  a quiet run\n");
+    if (s->clean_crash)
+        printf("  a quiet run, but one helper dies at %" PRIu64 " us\n", s->crash_at_us);
     printf("  loss %u ppm (bursts of %u), duplicates %u, reordering %u by up to %" PRIu64
            " us, corruption %u, replay %u, junk %u\n",
            n->loss_ppm, n->loss_burst, n->duplicate_ppm, n->reorder_ppm, n->reorder_us_max, n->corrupt_ppm,

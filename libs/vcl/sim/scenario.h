@@ -91,6 +91,8 @@ struct scenario {
     bool reports_lag;        /* drivers tell the engine by how much a pause made them late */
     bool clock_offsets;      /* each host's clock starts somewhere else */
     bool short_hold, fast_moves;
+    bool clean_crash; /* nothing happens but the end of one helper, at crash_at_us: busy sessions must move at once */
+    uint64_t crash_at_us;
     bool sleepers; /* clients sleep for longer than engines wait for them: both ends must hear of it */
     uint64_t sleep_us_max;
     bool quiet; /* no fault at all and an even network: nothing may be sent twice and no path left */

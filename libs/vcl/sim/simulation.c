@@ -19,8 +19,9 @@ enum {
 
 const char *plant_name(enum plant plant)
 {
-    static const char *const names[PLANTED_COUNT] = {"nothing", "flip-payload", "swap",    "skip", "repeat",
-                                                     "cross",   "stale-path",   "silence", "leak", "drift"};
+    static const char *const names[PLANTED_COUNT] = {"nothing", "flip-payload", "swap",       "skip",
+                                                     "repeat",  "cross",        "stale-path", "silence",
+                                                     "leak",    "drift",        "loss",       "slow-move"};
     return names[plant];
 }
 
@@ -151,6 +152,10 @@ static void plant_faults(struct simulation *sim)
     case PLANTED_DRIFT:
         sim->world.net.options.delay_us_min += ++runs;
         break;
+    case PLANTED_LOSS:
+        sim->world.net.options.loss_ppm += sim->scenario.quiet ? PPM / 50 : 0;
+        break;
+    case PLANTED_SLOW_MOVE: /* see client.c */
     case PLANTED_NOTHING:
     case PLANTED_COUNT:
         break;
@@ -303,59 +308,6 @@ static void phase_farewell(struct simulation *sim)
         checkers_farewell(sim);
 }
 
-/* --- results ------------------------------------------------------------------------------------------------- */
-static void engine_result(struct engine_host *e, struct run_result *result)
-{
-    struct vcl_stats stats;
-    if (!e->engine)
-        return;
-    vcl_engine_stats(e->engine, &stats);
-    result->frames += stats.frames_in;
-    result->moves += stats.path_moves;
-    result->resumes += stats.resumes_accepted;
-    result->resent += stats.frames_resent;
-    result->check_drops += stats.drops[VCL_DROP_CHECK];
-    if (e->memory.peak_bytes > result->peak_bytes)
-        result->peak_bytes = e->memory.peak_bytes;
-}
-
-static void helper_result(const struct helper_host *helper, struct run_result *result)
-{
-    struct relay_stats stats;
-    helper_host_stats(helper, &stats);
-    result->crashes += helper->nb_crashes;
-    result->restarts += helper->nb_restarts;
-    result->batches += stats.trunk_batches_out;
-    result->batched_frames += stats.trunk_entries_out;
-}
-
-static void collect(struct simulation *sim, struct run_result *result)
-{
-    const struct net_counters *net = &sim->world.net.counters;
-    engine_result(&sim->server.engine, result);
-    for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
-        engine_result(&sim->clients[i].engine, result);
-    for (unsigned i = 0; i < sim->scenario.nb_helpers; i++)
-        helper_result(&sim->helpers[i], result);
-    for (uint32_t i = 0; i < sim->application.nb_connections; i++)
-        result->completed += sim->connections[i].end[CLIENT].eof && sim->connections[i].end[SERVER].eof;
-    result->connections = sim->application.nb_connections;
-    result->bytes = sim->application.bytes_read;
-    result->pauses = sim->world.pauses;
-    result->faults = sim->nemesis.faults;
-    result->hints = sim->nemesis.hints;
-    result->refused = sim->application.refusals;
-    result->lost = net->lost + net->cut + net->queue_full + sim->world.receive_queue_drops;
-    result->duplicated = net->duplicated;
-    result->reordered = net->reordered;
-    result->corrupted = net->corrupted;
-    result->replayed = net->replayed;
-    result->junk = net->junk;
-    result->checked_frames = sim->checkers.server_frames_checked;
-    result->checked_resumes = sim->checkers.resumes_checked;
-    result->steps = sim->world.steps;
-}
-
 static void take_down(struct simulation *sim)
 {
     engine_host_stop(&sim->server.engine);
@@ -377,11 +329,13 @@ void simulation_run(uint64_t seed, const struct run_options *options, struct run
     build(sim, options);
     phase_faults(sim);
     checkers_quiet(sim);
+    for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
+        client_check_move(&sim->clients[i]);
     phase_calm(sim, result);
     if (may_go_on(sim))
         phase_farewell(sim);
     checkers_memory(sim);
-    collect(sim, result);
+    result_collect(sim, result);
     take_down(sim);
     result->verdict = sim->world.verdict;
     result->hash = sim->world.trace.hash;

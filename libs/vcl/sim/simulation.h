@@ -27,6 +27,8 @@ enum plant {
     PLANTED_SILENCE,      /* one client is never heard again: I4 */
     PLANTED_LEAK,         /* frees are not counted: memory */
     PLANTED_DRIFT,        /* a run depends on the run before: determinism */
+    PLANTED_LOSS,         /* a quiet network loses a little: quiet */
+    PLANTED_SLOW_MOVE,    /* moves to another path are not told: failover */
     PLANTED_COUNT
 };
 const char *plant_name(enum plant plant);
@@ -55,6 +57,8 @@ struct client {
     bool gone;                      /* the process has ended before the run did */
     uint64_t token_at_us;           /* when the agent will have a new token; NEVER: none was asked for */
     uint64_t retry_at_us;           /* memory was short */
+    uint64_t crash_at_us;           /* when its path died under unacknowledged data; NEVER: it did not */
+    uint64_t failover_us;           /* how long the session then took to move */
     struct connection *connections; /* its own, side by side in the simulation's array */
     uint32_t nb_connections;
 };
@@ -87,13 +91,14 @@ struct nemesis {
     struct rng rng;
     uint64_t next_at_us;
     uint64_t hint_at_us[HELPERS_MAX]; /* when clients are told of a crash or restart; NEVER: nothing to tell */
+    uint64_t clean_crash_at_us;       /* NEVER: there is none, or it is over */
     uint64_t hints, faults;
 };
 
 /* What a run has done and suffered; checked: frames and RESUMEs that the wire checker could judge. */
 /* clang-format off */
 #define RUN_COUNTERS(X)                                                                                                \
-    X(connections) X(completed) X(frames) X(bytes) X(resent) X(moves) X(resumes)                                       \
+    X(connections) X(completed) X(frames) X(bytes) X(resent) X(moves) X(resumes) X(failovers)                                       \
     X(batches) X(batched_frames) X(refused)                                                                            \
     X(crashes) X(restarts) X(pauses) X(faults) X(hints) X(lost) X(duplicated) X(reordered) X(corrupted) X(replayed) X(junk)        \
     X(check_drops) X(checked_frames) X(checked_resumes) X(steps)
@@ -101,6 +106,7 @@ struct nemesis {
 struct run_result {
     struct verdict verdict;
     uint64_t hash;        /* of the whole history */
+    uint64_t failover_us; /* longest move of a busy session after a clean crash */
     uint64_t recovery_us; /* from the end of the faults until all was done */
     uint64_t peak_bytes;  /* of the largest engine */
 #define SIM_X(name) uint64_t name;
@@ -129,6 +135,8 @@ struct run_options {
     enum plant plant;
     bool trace, verbose;
 };
+/* Adds what the parts of the run have counted; while engines and relays still exist. */
+void result_collect(struct simulation *sim, struct run_result *result);
 /* Runs one seed from beginning to end. */
 void simulation_run(uint64_t seed, const struct run_options *options, struct run_result *result);
 
@@ -138,6 +146,10 @@ void client_init(struct client *client, struct simulation *sim, unsigned index, 
 uint8_t client_paths(const struct simulation *sim, struct rng *rng, struct vcl_path paths[VCL_PATHS_MAX]);
 /* Ends the session; only without connections. */
 void client_leave(struct client *client);
+/* The helper of this path died just now: a session that is busy on it must move in bounded time. */
+void client_expect_move(struct client *client, uint16_t helper_id);
+/* At the end of the first phase: it has. */
+void client_check_move(const struct client *client);
 /* The process ends, with a farewell to its peers or without. */
 void client_end(struct client *client, bool in_order);
 void server_init(struct server *server, struct simulation *sim, struct rng *rng);

@@ -7,7 +7,7 @@
 
 const char *rule_name(enum rule rule)
 {
-    static const char *const names[] = {"passed", "I1",     "I2",    "I3",       "I4",
+    static const char *const names[] = {"passed", "I1",     "I2",    "I3",       "I4",         "failover",
                                         "quiet",  "memory", "error", "contract", "determinism"};
     return names[rule];
 }
