@@ -56,8 +56,8 @@ void checkers_completion(struct simulation *sim)
         const struct end *client = &c->end[CLIENT], *server = &c->end[SERVER];
         if (!c->asked || !connection_is_done(c))
             fail(sim, RULE_I4, c, "not finished in time after the faults ended");
-        else if (c->aborted || c->abandoned || c->impatient || client->error || server->error)
-            continue; /* each error was found to be explained when it came */
+        else if (c->aborted || c->abandoned || c->impatient || client->error || server->error || !c->accepted)
+            continue; /* each error was found to be explained when it came; connection_is_done knows the rest */
         else if (server->read != c->plan.end[CLIENT].total_bytes || !server->eof)
             fail(sim, RULE_I1, c, "the server's end has not all");
         else if (!c->plan.end[CLIENT].release_early &&

@@ -78,7 +78,9 @@ bool connection_is_done(const struct connection *c)
         return client->done || server->done; /* one end has given up: nothing may tell the other */
     if (!client->done)
         return false;
-    return server->done || (!c->accepted && (client->error != 0 || c->aborted));
+    /* The server may have given it up before it read who it is; a client that has closed its handle is not told. */
+    bool never_known = !c->accepted && (client->error != 0 || c->aborted || c->both_must_end);
+    return server->done || never_known;
 }
 
 bool connection_must_complete(const struct connection *c)
