@@ -116,8 +116,10 @@ static void clean_crash(struct nemesis *n, struct simulation *sim)
         client_expect_move(&sim->clients[i], host_helper_id(host));
 }
 
-static void pause_host(struct nemesis *n, struct simulation *sim, unsigned host, uint64_t for_us)
+static void pause_host(struct nemesis *n, struct simulation *sim, unsigned host, enum fault kind)
 {
+    bool sleeps = kind == FAULT_CLIENT_SLEEP;
+    uint64_t for_us = sleeps ? rng_between(&n->rng, SECOND_US, sim->scenario.sleep_us_max) : duration(n, sim);
     if (host == HOST_NONE)
         return;
     world_host_pause(&sim->world, &sim->world.hosts[host], sim->world.now_us + for_us);
@@ -211,16 +213,14 @@ static void strike(struct nemesis *n, struct simulation *sim)
         crash(n, sim);
         break;
     case FAULT_HELPER_PAUSE:
-        pause_host(n, sim, any_helper(n, sim), duration(n, sim));
+        pause_host(n, sim, any_helper(n, sim), kind);
         break;
     case FAULT_CLIENT_PAUSE:
-        pause_host(n, sim, any_client(n, sim), duration(n, sim));
-        break;
     case FAULT_CLIENT_SLEEP:
-        pause_host(n, sim, any_client(n, sim), rng_between(&n->rng, SECOND_US, sim->scenario.sleep_us_max));
+        pause_host(n, sim, any_client(n, sim), kind);
         break;
     case FAULT_SERVER_PAUSE:
-        pause_host(n, sim, HOST_SERVER, duration(n, sim));
+        pause_host(n, sim, HOST_SERVER, kind);
         break;
     case FAULT_ISOLATE:
         isolate(n, sim);

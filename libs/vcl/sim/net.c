@@ -164,8 +164,10 @@ static void corrupt(struct net *net, struct datagram *d)
         d->len = (uint16_t)(d->len + added);
     } else {
         /* At most three bits: what CRC32C always finds at these lengths (Castagnoli 1993). */
-        for (uint64_t flips = rng_between(&net->rng, 1, 3); flips > 0; flips--)
-            d->bytes[rng_below(&net->rng, d->len)] ^= (uint8_t)(1u << rng_below(&net->rng, 8));
+        for (uint64_t flips = rng_between(&net->rng, 1, 3); flips > 0; flips--) {
+            uint64_t at = rng_below(&net->rng, d->len);
+            d->bytes[at] ^= (uint8_t)(1u << rng_below(&net->rng, 8));
+        }
     }
 }
 

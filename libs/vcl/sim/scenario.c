@@ -51,17 +51,15 @@ static void net_draw(struct net_options *net, struct rng *rng)
 
 static void helper_draw(struct scenario *s, struct rng *rng)
 {
-    s->helper = (struct helper_options){
-        .hold_us_max = (uint32_t)rng_between(rng, 0, 200),
-        .trunk_bytes_max = (uint32_t)rng_between(rng, SEGMENT_BYTES_MIN, PMW_TRUNK_BYTES_MAX),
-        .batch_entries_max =
-            coin(rng) ? PMW_TRUNK_ENTRIES_MAX : (uint32_t)rng_log_between(rng, 1, PMW_TRUNK_ENTRIES_MAX),
-        .flows_max = coin(rng) ? 16 : 1024, /* 16: flows are evicted all the time */
-        .flow_idle_us = rng_log_between(rng, 1000, 30000000),
-        .no_buffer_ppm = rng_chance(rng, PPM / 8) ? 20000 : 0,
-        .poll_us_max = coin(rng) ? (uint32_t)rng_log_between(rng, 1, 50) : 0,
-        .trunk_family = s->trunk_family,
-    };
+    struct helper_options *h = &s->helper; /* no initializer: the order of draws in it would be the compiler's */
+    h->hold_us_max = (uint32_t)rng_between(rng, 0, 200);
+    h->trunk_bytes_max = (uint32_t)rng_between(rng, SEGMENT_BYTES_MIN, PMW_TRUNK_BYTES_MAX);
+    h->batch_entries_max = coin(rng) ? PMW_TRUNK_ENTRIES_MAX : (uint32_t)rng_log_between(rng, 1, PMW_TRUNK_ENTRIES_MAX);
+    h->flows_max = coin(rng) ? 16 : 1024; /* 16: flows are evicted all the time */
+    h->flow_idle_us = rng_log_between(rng, 1000, 30000000);
+    h->no_buffer_ppm = rng_chance(rng, PPM / 8) ? 20000 : 0;
+    h->poll_us_max = coin(rng) ? (uint32_t)rng_log_between(rng, 1, 50) : 0;
+    h->trunk_family = s->trunk_family;
 }
 
 static void nemesis_draw(struct scenario *s, struct rng *rng)
@@ -84,16 +82,15 @@ static void nemesis_draw(struct scenario *s, struct rng *rng)
 
 static void workload_draw(struct scenario *s, struct rng *rng)
 {
-    s->workload = (struct workload_options){
-        .connections_per_client_max = (uint32_t)rng_between(rng, 1, 8),
-        .bytes_max = rng_log_between(rng, 16, 2097152),
-        .rounds_max = (uint32_t)rng_log_between(rng, 1, 256),
-        .abort_ppm = coin(rng) ? PPM / 8 : 0,
-        .release_early_ppm = coin(rng) ? PPM / 2 : 0,
-        .slow_reader_ppm = coin(rng) ? PPM / 8 : 0,
-        /* All at once in some runs: then frames of many clients share batches. */
-        .open_us_max = rng_chance(rng, PPM / 4) ? 0 : rng_below(rng, s->fault_us + 1),
-    };
+    struct workload_options *w = &s->workload; /* no initializer: the order of draws in it would be the compiler's */
+    w->connections_per_client_max = (uint32_t)rng_between(rng, 1, 8);
+    w->bytes_max = rng_log_between(rng, 16, 2097152);
+    w->rounds_max = (uint32_t)rng_log_between(rng, 1, 256);
+    w->abort_ppm = coin(rng) ? PPM / 8 : 0;
+    w->release_early_ppm = coin(rng) ? PPM / 2 : 0;
+    w->slow_reader_ppm = coin(rng) ? PPM / 8 : 0;
+    /* All at once in some runs: then frames of many clients share batches. */
+    w->open_us_max = rng_chance(rng, PPM / 4) ? 0 : rng_below(rng, s->fault_us + 1);
 }
 
 static void memory_draw(struct scenario *s, struct rng *rng)
