@@ -39,8 +39,8 @@ bool checkers_error_is_explained(void *ctx, const struct connection *c, enum sid
         return sim->scenario.small_backlog || memory_was_short(sim);
     case VCL_ERR_NOMEM:
         return memory_was_short(sim);
-    case VCL_ERR_TOKEN:
-        return c->impatient;
+    case VCL_ERR_TOKEN: /* it slept through the time in which a new one came */
+        return c->impatient || sim->scenario.sleepers;
     case VCL_ERR_TIMEOUT:
         return c->aborted || c->abandoned || sim->scenario.short_hold || sim->scenario.sleepers ||
                sim->server.nb_crashes > 0;
