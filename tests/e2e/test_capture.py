@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
 CLIENT_PORT, TRUNK_PORT = 4701, 4702
 # The longest of the small frames: an OPEN. A message of 64 bytes has 24 of header, 4 of check, and sometimes SACK: 117.
 SMALL_BYTES_MAX = 120
+SEVERAL = 2
 
 
 def capture(stack: Stack, helper: str, path: Path) -> None:
@@ -77,9 +78,10 @@ def test_small_in_large_out_and_the_reverse(stack: Stack, tmp_path: Path) -> Non
     data_out = [n for n in small_out if n >= 64]
     assert sum(n <= SMALL_BYTES_MAX for n in data_in) >= 0.99 * len(data_in)
     assert sum(n <= SMALL_BYTES_MAX for n in data_out) >= 0.99 * len(data_out)
-    # More than four of them in each trunk datagram, so far fewer and far larger datagrams on the server's side.
-    assert mean(large_out) > 4 * mean(data_in)
-    assert mean(large_in) > 4 * mean(data_out)
-    assert len(data_in) > 4 * len(large_out)
-    assert len(data_out) > 4 * len(large_in)
+    # Several of them in each trunk datagram, so fewer and larger datagrams on the server's side, both ways. How many
+    # depends on the machine's load (the demo reports the mean), and opening and closing count here as well.
+    for small, large in ((data_in, large_out), (data_out, large_in)):
+        assert mean(large) > SEVERAL * mean(small)
+        assert len(small) > SEVERAL * len(large)
+        assert max(large) > 10 * SMALL_BYTES_MAX
     assert lengths(client, server) == []  # nothing went past the helper
