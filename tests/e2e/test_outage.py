@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
 
 
 def lives(process: psutil.Process) -> bool:
-    """False for a zombie, too: in a container, nobody may be there to wait for the orphans of those that were killed."""
+    """False for a zombie, too: in a container, nobody may be there to wait for orphans of the killed."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
