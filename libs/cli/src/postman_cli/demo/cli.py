@@ -80,4 +80,7 @@ def _show(console: Console, result: dict[str, Any]) -> None:
         console.print(text)
     for error in result["errors"][:10]:
         console.print(f"error: {error}", style="red")
-    console.print("ledger clean, nothing lost" if result["ok"] else "NOT OK", style="green" if result["ok"] else "red")
+    for claim in result["broken_claims"]:
+        console.print(f"does not hold: {claim}", style="red")
+    if result["ok"]:
+        console.print("ledger clean, nothing lost", style="green")
