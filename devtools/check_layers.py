@@ -53,7 +53,7 @@ IMPURE_MODULES = frozenset(
 CLOCK_CALLS = frozenset({"now", "utcnow", "today", "monotonic", "perf_counter"})
 
 SQL_FILES = re.compile(r"(store(_\w+)?|tables|rows)\.py")
-SQL_EXCEPTIONS = re.compile(r"/alembic/|postman_registry/migrate\.py$|postman_kit/(db|outbox)\.py$")
+SQL_EXCEPTIONS = re.compile(r"/alembic/|postman_kit/(db|outbox|migrate)\.py$")
 NATS_FILES = frozenset({"bus.py"})
 NATS_EXCEPTIONS = re.compile(r"vcl/agent_facts\.py$|postman_kit/embedded/")
 
@@ -63,6 +63,8 @@ MAY_IMPORT = {
     "vcl": {"postman_contracts"},
     "postman_registry": {"postman_contracts", "postman_kit"},
     "postman_helper": {"postman_contracts", "postman_kit"},
+    "postman_placement": {"postman_contracts", "postman_kit"},
+    "postman_health": {"postman_contracts", "postman_kit"},
 }
 
 

@@ -15,13 +15,14 @@ import pytest
 from postman_kit.db import Database
 from postman_kit.embedded import EmbeddedNats, EmbeddedPostgres
 from postman_kit.embedded.pytest_fixtures import drop_database, make_database, nats_server, postgres_server
+from postman_kit.migrate import migrate
 from postman_registry.bus import HelperPulse
-from postman_registry.migrate import migrate
 from postman_registry.service.context import Context, Policy
 from postman_registry.service.helpers import Helpers
 from postman_registry.service.resolve import Resolver
 from postman_registry.service.servers import Servers
 from postman_registry.service.upkeep import Upkeep
+from postman_registry.tables import SCHEMA, SCRIPTS
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -37,7 +38,7 @@ def template(postgres_server: EmbeddedPostgres) -> str:
     async def make() -> str:
         name = await make_database(postgres_server)
         database = Database(postgres_server.url_of(name), name="template")
-        await migrate(database)
+        await migrate(database, schema=SCHEMA, scripts=SCRIPTS)
         await database.close()
         return name
 

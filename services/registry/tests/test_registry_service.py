@@ -16,15 +16,15 @@ from postman_contracts import messages, subjects
 from postman_contracts.problems import ProblemType
 from postman_contracts.tokens import token_verify
 from postman_kit.db import Database
+from postman_kit.migrate import migrate
 from postman_registry import store, store_servers
 from postman_registry.domain import HelperStatus, ServerStatus
-from postman_registry.migrate import migrate
 from postman_registry.service.context import Context
 from postman_registry.service.helpers import Helpers
 from postman_registry.service.resolve import Resolver
 from postman_registry.service.servers import Servers
 from postman_registry.service.upkeep import Upkeep
-from postman_registry.tables import SCHEMA, metadata, outbox
+from postman_registry.tables import SCHEMA, SCRIPTS, metadata, outbox
 from postman_registry.tables import helpers as helper_table
 from postman_registry.tables import servers as server_table
 
@@ -62,10 +62,10 @@ async def test_migrations_make_the_tables_and_take_them_back(database_url: str) 
     database = Database(database_url, name="test")
     async with database.transaction() as connection:
         assert await connection.run_sync(difference) == []
-    await migrate(database, "base", back=True)
+    await migrate(database, schema=SCHEMA, scripts=SCRIPTS, revision="base", back=True)
     async with database.transaction() as connection:
         assert await connection.run_sync(tables) == {"alembic_version"}
-    await asyncio.gather(*(migrate(database) for _ in range(3)))
+    await asyncio.gather(*(migrate(database, schema=SCHEMA, scripts=SCRIPTS) for _ in range(3)))
     async with database.transaction() as connection:
         assert await connection.run_sync(tables) >= {"helpers", "servers", "outbox"}
     await database.close()

@@ -105,3 +105,20 @@ TokenBytes = Annotated[bytes, *_secret(64)]
 HelperReportedState = Literal["up", "draining"]
 HelperState = Literal["starting", "up", "draining", "down", "gone"]
 ServerState = Literal["up", "down", "gone"]
+VerdictName = Literal["up", "suspect", "down"]
+AssignmentRole = Literal["primary", "backup", "standby"]
+"""What a helper is for in an epoch: some group's first choice; only a backup; not used."""
+
+
+def _prefix(value: str) -> str:
+    """Normalise an address prefix, so that equal prefixes are equal strings."""
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError as error:
+        raise ValueError(f"must be an address prefix such as 198.18.0.0/24: {error}") from None
+
+
+Prefix = Annotated[str, Field(max_length=49, examples=["198.18.0.0/24"]), AfterValidator(_prefix)]
+Epoch = Annotated[int, Field(ge=1, lt=1 << 53)]
+Microseconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+PacketsPerSecond = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]

@@ -30,6 +30,13 @@ class ProblemType(StrEnum):
     NO_VCL_SERVER = "no-vcl-server"
     IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused"
     NO_FREE_ID = "no-free-id"
+    UNKNOWN_PLACEMENT = "unknown-placement"
+    UNKNOWN_SITE = "unknown-site"
+    UNKNOWN_EVENT = "unknown-event"
+    INFEASIBLE_PLACEMENT = "infeasible-placement"
+    STALE_PLACEMENT = "stale-placement"
+    NOTHING_TO_PLACE = "nothing-to-place"
+    NOT_DRAINABLE = "not-drainable"
 
 
 class FieldError(BaseModel):

@@ -142,6 +142,7 @@ class ServerRegistration(Request):
     data_address: IpAddress
     udp_port: Port
     shards: int = Field(default=1, ge=1, le=256)
+    site: Name | None = None
 
 
 class ServerKey(Answer):
@@ -189,6 +190,7 @@ class Server(Answer):
     data_address: IpAddress
     udp_port: Port
     shards: int
+    site: Name | None = None
     lease_expires_at: Time
 
 
@@ -208,6 +210,9 @@ class HelperChoice(Answer):
     helper_id: HelperId
     data_address: IpAddress
     client_port: Port
+    rank: int = Field(default=0, ge=0, le=254)
+    """Lower is better. A session on a path of a higher rank goes back to a lower one that has proved itself; among
+    equals it stays where it is. The direct path has rank 255."""
 
 
 class TokenGrant(Answer):
@@ -219,7 +224,10 @@ class TokenGrant(Answer):
 
 
 class Resolution(TokenGrant):
-    """`GET /v1/resolve?host=&port=` or `?service=`; optional `agent=`, any stable name, spreads clients of one host."""
+    """`GET /v1/resolve?host=&port=` or `?service=`; optional `agent=`, any stable name, spreads clients of one host.
+
+    Optional `group=` or `site=` say for which assignment the client counts; else its address does, by prefix.
+    """
 
     server_id: ServerId
     shard: Shard
@@ -227,6 +235,8 @@ class Resolution(TokenGrant):
     data_address: IpAddress
     udp_port: Port
     helpers: list[HelperChoice]
+    assignment_epoch: int | None = None
+    """The epoch of placement's assignments that this answer follows; null if none concerns this client."""
 
 
 class TokenRequest(Request):

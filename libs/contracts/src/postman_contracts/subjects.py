@@ -15,10 +15,16 @@ FACTS_ALL: Final = f"{PREFIX}.fact.>"
 
 HELPER_FACTS_ALL: Final = f"{PREFIX}.fact.helper.*"
 SERVER_FACTS_ALL: Final = f"{PREFIX}.fact.server.*"
+VERDICT_FACTS_ALL: Final = f"{PREFIX}.fact.verdict.*"
+ASSIGNMENT_FACTS_ALL: Final = f"{PREFIX}.fact.assignment.*"
 HELPER_HEARTBEATS_ALL: Final = f"{PREFIX}.heartbeat.helper.*"
+HELPER_REPORTS_ALL: Final = f"{PREFIX}.report.helper.*"
+HELPER_VERDICTS_ALL: Final = f"{PREFIX}.verdict.helper.*"
 
 HelperFactKind = Literal["up", "down", "draining", "gone"]
 ServerFactKind = Literal["up", "down", "gone"]
+VerdictFactKind = Literal["suspect", "down", "up"]
+AssignmentFactKind = Literal["changed"]
 
 
 def helper_heartbeat(helper_id: int) -> str:
@@ -31,6 +37,16 @@ def helper_order(helper_id: int) -> str:
     return f"{PREFIX}.order.helper.{helper_id}"
 
 
+def helper_report(helper_id: int) -> str:
+    """Core subject on which the supervisor of this helper says what it saw happen to its worker."""
+    return f"{PREFIX}.report.helper.{helper_id}"
+
+
+def helper_verdict(helper_id: int) -> str:
+    """Core subject on which health says at once what it holds of this helper, and again while it is not up."""
+    return f"{PREFIX}.verdict.helper.{helper_id}"
+
+
 def helper_fact(kind: HelperFactKind) -> str:
     """Subject of a fact about helpers."""
     return f"{PREFIX}.fact.helper.{kind}"
@@ -39,6 +55,16 @@ def helper_fact(kind: HelperFactKind) -> str:
 def server_fact(kind: ServerFactKind) -> str:
     """Subject of a fact about servers."""
     return f"{PREFIX}.fact.server.{kind}"
+
+
+def verdict_fact(kind: VerdictFactKind) -> str:
+    """Subject of a verdict as a fact: the history of what `helper_verdict` said."""
+    return f"{PREFIX}.fact.verdict.{kind}"
+
+
+def assignment_fact(kind: AssignmentFactKind) -> str:
+    """Subject of a fact about who uses which helper."""
+    return f"{PREFIX}.fact.assignment.{kind}"
 
 
 def fact_kind(subject: str) -> tuple[str, str] | None:

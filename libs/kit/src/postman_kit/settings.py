@@ -13,7 +13,7 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -81,6 +81,16 @@ class PostmanSettings(BaseSettings):
         """Environment first: the file's values come as arguments (see `load`) and give way to it."""
         return env_settings, init_settings
 
+    def required_database_url(self) -> str:
+        """The database's URL. SettingsError if there is none."""
+        url = self.database_url.get_secret_value()
+        if not _is_database_url(url):
+            raise SettingsError(
+                "POSTMAN_DATABASE_URL (or database_url in postman.toml) must be "
+                "postgresql://USER:PASSWORD@HOST:PORT/DATABASE[?ssl=require]. 'postman up' starts one and sets it"
+            )
+        return url
+
     def client_api_key(self) -> str:
         """The key that a client of the REST presents: `api_key`, else the content of `api_key_file`."""
         if self.api_key.get_secret_value():
@@ -97,6 +107,20 @@ class PostmanSettings(BaseSettings):
                 f"{ENV_PREFIX}API_KEY"
             ) from None
         return _checked_key(content, str(self.api_key_file))
+
+
+def _is_database_url(url: str) -> bool:
+    """The driver takes no parameter of libpq's but `ssl` (its `sslmode`): others would fail at each connection."""
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme in ("postgresql", "postgres", "postgresql+asyncpg")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and set(parse_qs(parts.query, keep_blank_values=True)) <= {"ssl"}
+        )
+    except ValueError:
+        return False
 
 
 def _checked_key(key: str, place: str) -> str:

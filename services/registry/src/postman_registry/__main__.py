@@ -1,14 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m postman_registry`: the only place where the registry is put together.
-
-postman-registry                            serve
-postman-registry migrate [REVISION]         bring the database forward (default: to this release)
-postman-registry migrate --back REVISION    bring it back ("base": remove all tables)
-"""
+"""`python -m postman_registry`: the only place where the registry is put together. See postman_kit.command."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import sys
@@ -18,22 +12,21 @@ from datetime import timedelta
 from fastapi import FastAPI
 
 from postman_kit import telemetry
-from postman_kit.app import ServeError, create_app, listen, serve
+from postman_kit.app import create_app
 from postman_kit.auth import key_ring_from
 from postman_kit.bus import Bus
+from postman_kit.command import ServiceCommand
 from postman_kit.db import Database
 from postman_kit.outbox import OutboxPublisher
-from postman_kit.settings import SettingsError
 from postman_registry import __version__, api
 from postman_registry.bus import HelperPulse, subscribe
-from postman_registry.migrate import migrate
 from postman_registry.service.context import Context, Policy
 from postman_registry.service.helpers import Helpers
 from postman_registry.service.resolve import Resolver
 from postman_registry.service.servers import Servers
 from postman_registry.service.upkeep import Upkeep
 from postman_registry.settings import RegistrySettings
-from postman_registry.tables import outbox
+from postman_registry.tables import SCHEMA, SCRIPTS, outbox
 
 
 def policy_from(settings: RegistrySettings) -> Policy:
@@ -95,47 +88,16 @@ def build(settings: RegistrySettings) -> FastAPI:
     return app
 
 
-def _serve(settings: RegistrySettings) -> None:
-    exported = telemetry.setup("postman-registry")
-    app = build(settings)
-    exported.instrument(app)
-    try:
-        serve(app, listen(settings.registry_host, settings.registry_port))
-    finally:
-        exported.shutdown()
-
-
-async def _migrate(settings: RegistrySettings, revision: str, back: bool) -> None:
-    telemetry.setup("postman-registry")
-    database = Database(settings.required_database_url(), name="postman-registry-migrate", connections_max=2)
-    try:
-        await database.wait_ready()
-        await migrate(database, revision, back=back)
-    finally:
-        await database.close()
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="postman-registry", description="Postman's registry")
-    commands = parser.add_subparsers(dest="command")
-    commands.add_parser("serve", help="serve (the default)")
-    migrating = commands.add_parser("migrate", help="bring the database forward or back")
-    migrating.add_argument("revision", nargs="?", default="head")
-    migrating.add_argument("--back", action="store_true", help="go back to an earlier revision")
-    options = parser.parse_args(arguments)
-    try:
-        settings = RegistrySettings.load()
-        if options.command == "migrate":
-            asyncio.run(_migrate(settings, options.revision, options.back))
-        else:
-            _serve(settings)
-    except (SettingsError, ServeError) as error:
-        sys.stderr.write(f"postman-registry: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return ServiceCommand(
+        name="postman-registry",
+        settings=RegistrySettings,
+        build=build,
+        place=lambda settings: (settings.registry_host, settings.registry_port),
+        schema=SCHEMA,
+        scripts=SCRIPTS,
+    ).run(arguments)
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ async def register_server(
     if body.udp_port + body.shards - 1 > 65535:
         raise _invalid("udp_port", f"{body.shards} shards from this port on go beyond 65535")
     digest = sha256(body.model_dump_json().encode()).digest()
-    granted = await services.servers.register(ServerSpec(**body.model_dump()), idempotency_key, digest)
+    granted = await services.servers.register(ServerSpec(**body.model_dump(exclude={"site"})), idempotency_key, digest)
     context = services.context
     return answers.server_grant(granted, context.required_cid_key(), context.policy.server_lease_ttl)
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import ClassVar
-from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field
 
-from postman_kit.settings import PostmanSettings, SettingsError
+from postman_kit.settings import PostmanSettings
 
 
 class RegistrySettings(PostmanSettings):
@@ -37,27 +36,3 @@ class RegistrySettings(PostmanSettings):
     def keys_dir(self) -> Path:
         """The directory of API keys."""
         return self.registry_keys_dir or self.state_dir / "keys"
-
-    def required_database_url(self) -> str:
-        """The database's URL. SettingsError if there is none."""
-        url = self.database_url.get_secret_value()
-        if not _is_database_url(url):
-            raise SettingsError(
-                "POSTMAN_DATABASE_URL (or database_url in postman.toml) must be "
-                "postgresql://USER:PASSWORD@HOST:PORT/DATABASE[?ssl=require]. 'postman up' starts one and sets it"
-            )
-        return url
-
-
-def _is_database_url(url: str) -> bool:
-    """The driver takes no parameter of libpq's but `ssl` (its `sslmode`): others would fail at each connection."""
-    try:
-        parts = urlsplit(url)
-        return (
-            parts.scheme in ("postgresql", "postgres", "postgresql+asyncpg")
-            and bool(parts.hostname)
-            and parts.port != 0
-            and set(parse_qs(parts.query, keep_blank_values=True)) <= {"ssl"}
-        )
-    except ValueError:
-        return False

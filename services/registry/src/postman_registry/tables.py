@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import (
@@ -23,6 +24,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from postman_kit.outbox import outbox_table
 
 SCHEMA: Final = "registry"
+SCRIPTS: Final = Path(__file__).parent / "alembic"
+"""Alembic's folder, for postman_kit.migrate."""
 metadata: Final = MetaData(schema=SCHEMA)
 
 # One row for each name that ever was, at most 65,535: the id of a name is stable.

@@ -30,10 +30,14 @@ class Traffic:
         self.server: Program | None = None
         self.client: Program | None = None
 
-    def start(self, *, connections: int, requests: int, depth: int = 1, expect_transport: str = "vcl") -> None:
+    def start(
+        self, *, connections: int, requests: int, depth: int = 1, expect_transport: str = "vcl", **client_env: str
+    ) -> None:
         """Returns when all connections are made; StackError when they are of another transport than expected."""
         self.start_server()
-        self.start_client(connections=connections, requests=requests, depth=depth, expect_transport=expect_transport)
+        self.start_client(
+            connections=connections, requests=requests, depth=depth, expect_transport=expect_transport, **client_env
+        )
 
     def _where(self) -> list[str]:
         return ["--host", self.stack.lab.topology.host(self.server_host).data_address, "--port", str(self.port)]
@@ -44,11 +48,13 @@ class Traffic:
         self.server = self.stack.start(self.server_host, name, "postman_cli.demo.server", arguments)
         self.server.wait_for(lambda line: "ready" in line, "a listening server")
 
-    def start_client(self, *, connections: int, requests: int, depth: int = 1, expect_transport: str = "vcl") -> None:
+    def start_client(
+        self, *, connections: int, requests: int, depth: int = 1, expect_transport: str = "vcl", **env: str
+    ) -> None:
         arguments = [*self._where(), "--connections", str(connections), "--requests", str(requests)]
         arguments += ["--depth", str(depth), "--ledger", str(self._books("client"))]
         name = f"client-{self._name}"
-        self.client = self.stack.start(self.client_host, name, "postman_cli.demo.client", arguments)
+        self.client = self.stack.start(self.client_host, name, "postman_cli.demo.client", arguments, **env)
         ready = self.client.wait_for(lambda line: "ready" in line, "connected clients")
         if ready["transports"] != [expect_transport]:
             raise StackError(f"the connections are {ready['transports']}, not {expect_transport}: {ready['why']}")

@@ -17,12 +17,13 @@ import structlog
 
 from postman_contracts.tokens import CID_KEY_BYTES
 from postman_kit.db import Connection, DatabaseUnavailable
+from postman_kit.migrate import migrate
 from postman_registry import store as shared
 from postman_registry import store_helpers as helper_store
 from postman_registry import store_servers as server_store
 from postman_registry.domain import HelperEvent, ServerEvent, helper_expire, server_expire
-from postman_registry.migrate import migrate
 from postman_registry.service.context import Context
+from postman_registry.tables import SCHEMA, SCRIPTS
 
 _SWEEP_MAX = 500  # nodes of each kind in one transaction
 _RETRY_S = 1.0
@@ -66,7 +67,7 @@ class Upkeep:
     async def bring_up(self) -> None:
         """Tables, secrets, and one lease of grace."""
         context = self._context
-        await migrate(context.database)
+        await migrate(context.database, schema=SCHEMA, scripts=SCRIPTS)
         candidate = context.cid_key or secrets.token_bytes(CID_KEY_BYTES)
         async with context.database.transaction() as connection:
             context.cid_key = await shared.ensure_secret(connection, "cid_key", candidate)
