@@ -13,18 +13,23 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from postman_kit.db import is_reported
+
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from opentelemetry import metrics
 
 _ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _SIGNALS: Final = ("TRACES", "METRICS", "LOGS")
 FLUSH_S_MAX: Final = 2.0
 _LEVEL_VARIABLE: Final = "POSTMAN_LOG_LEVEL"
+
+_log = structlog.get_logger(__name__)
 
 
 class Telemetry:
@@ -72,14 +77,52 @@ def setup(service_name: str) -> Telemetry:
     return Telemetry([starts[signal]() for signal in wanted])
 
 
+Readings = Iterable[tuple[int | float, Mapping[str, str | int]]]
+"""What a metric is now: values, each with the attributes that tell it from the others (none: `{}`)."""
+
+
 def export_counters(name: str, counters: Counter[str]) -> None:
     """Have these counters read whenever metrics are exported: one metric, one attribute `event` per count."""
+    export_total(name, "{event}", "", lambda: [(count, {"event": event}) for event, count in list(counters.items())])
+
+
+def export_total(name: str, unit: str, description: str, read: Callable[[], Readings]) -> None:
+    """Have `read` asked whenever metrics are exported for counts that only grow, such as messages relayed.
+
+    `name` and `unit` after OpenTelemetry's conventions: `postman.helper.datagrams`, `{datagram}`; `s`, `By`, `1`.
+    `read` is called in another thread; it must be quick and may raise (one line of the log, no value).
+    """
     from opentelemetry import metrics
 
-    def read(_: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
-        return [metrics.Observation(count, {"event": event}) for event, count in list(counters.items())]
+    metrics.get_meter("postman").create_observable_counter(name, [_observer(name, read)], unit, description)
 
-    metrics.get_meter("postman").create_observable_counter(name, callbacks=[read])
+
+def export_gauge(name: str, unit: str, description: str, read: Callable[[], Readings]) -> None:
+    """The same for values that go up and down: `export_gauge("postman.x.load", "1", "Busy share", lambda: [(x, {})])`."""
+    from opentelemetry import metrics
+
+    metrics.get_meter("postman").create_observable_gauge(name, [_observer(name, read)], unit, description)
+
+
+def _observer(
+    name: str, read: Callable[[], Readings]
+) -> Callable[[metrics.CallbackOptions], list[metrics.Observation]]:
+    """The same in OpenTelemetry's words. What `read` raises is said at 1, 2, 4, ... failures: no flood."""
+    from opentelemetry.metrics import Observation
+
+    failures = 0
+
+    def observe(_: metrics.CallbackOptions) -> list[metrics.Observation]:
+        nonlocal failures
+        try:
+            return [Observation(value, dict(attributes)) for value, attributes in read()]
+        except Exception:
+            failures += 1
+            if is_reported(failures):
+                _log.exception("a metric cannot be read", metric=name, failures=failures)
+            return []
+
+    return observe
 
 
 def _setup_logs() -> None:
