@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -46,3 +47,18 @@ def test_help_imports_no_command() -> None:
     )
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("postman pla", {"place"}),
+        ("postman place so", {"solve"}),
+        ("postman place solve --he", {"--headroom", "--help"}),
+    ],
+)
+def test_a_shell_completes_commands_and_options(line: str, expected: set[str]) -> None:
+    words = {"_POSTMAN_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
+    program = [sys.executable, "-m", "postman_cli"]
+    printed = subprocess.run(program, env=os.environ | words, capture_output=True, text=True, check=True).stdout
+    assert set(printed.split()) == expected

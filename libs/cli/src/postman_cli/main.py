@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,6 +16,9 @@ HELP = """Postman carries many clients' small messages over helper nodes that jo
 Each command sets the checkout up first when something is missing or has changed. State is in .postman/ of the
 checkout. Exit status: 0 well, 1 failed, 2 wrong usage.
 """
+
+COMPLETION = "_POSTMAN_COMPLETE"
+"""Set by the shell's completion script (`postman --install-completion`)."""
 
 
 class Entry(NamedTuple):
@@ -30,7 +34,10 @@ COMMANDS = {
     "test": Entry("postman_cli.commands.test", "Run all tests and checks."),
     "fuzz": Entry("postman_cli.commands.fuzz", "Fuzz the parsers for longer than `test` does."),
     "up": Entry("postman_cli.commands.up", "Run the control plane (Postgres, NATS, registry) in the foreground."),
-    "status": Entry("postman_cli.commands.status", "Show the helpers and servers that the registry knows."),
+    "status": Entry("postman_cli.commands.status", "Show the services, the helpers and the servers."),
+    "place": Entry("postman_cli.commands.place", "Decide which helpers the clients use, and put it in force."),
+    "drain": Entry("postman_cli.commands.drain", "Take a helper out of use unnoticed, and bring it back."),
+    "events": Entry("postman_cli.commands.events", "Show what happened, and what happens."),
     "lab": Entry("postman_cli.lab.cli", "Make test networks and run programs in their hosts."),
     "version": Entry("postman_cli.commands.version", "Print the versions of Postman and what it runs on."),
 }
@@ -42,7 +49,7 @@ def app_for(command: str | None) -> typer.Typer:
         name="postman",
         help=HELP,
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -73,7 +80,14 @@ def _not_loaded() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `postman` and `python -m postman_cli`."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words and COMPLETION in os.environ:  # a shell asks for the ends of a word: of which command, it says here
+        words = os.environ.get("COMP_WORDS", os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
+        app_for(_command_of(words))([], prog_name="postman")
+        return
     if words[:1] == ["help"]:
         words = [*words[1:2], "--help"]
-    command = next((word for word in words if not word.startswith("-")), None)
-    app_for(command)(words, prog_name="postman")
+    app_for(_command_of(words))(words, prog_name="postman")
+
+
+def _command_of(words: Sequence[str]) -> str | None:
+    return next((word for word in words if not word.startswith("-")), None)
