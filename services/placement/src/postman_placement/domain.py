@@ -167,7 +167,7 @@ class NotSolvedInTime(Exception):
 
 def validate(snapshot: Snapshot, options: Options) -> None:
     """Raises InvalidSnapshot if names are missing or repeated, or numbers are not what they may be."""
-    problems = tuple([*_name_problems(snapshot), *_number_problems(snapshot, options)])
+    problems = (*_name_problems(snapshot), *_number_problems(snapshot, options))
     if problems:
         raise InvalidSnapshot(problems)
 
