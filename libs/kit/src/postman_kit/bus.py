@@ -3,7 +3,8 @@
 
 `Bus.start` returns at once. A task connects, for ever, and connects again when the connection ends for good;
 subscriptions and streams that were asked for are made on each new connection. Until then `publish` drops (core NATS is
-for what is stale in a second anyway) and `publish_durable` raises `BusUnavailable`: the outbox tries again.
+for what is stale in a second anyway) and `publish_durable` raises `BusUnavailable`: the outbox tries again. How a
+stream is consumed is in bus_durable.py.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
+from urllib.parse import urlsplit
 
 import nats
 import nats.errors
@@ -21,19 +23,21 @@ import nats.js.errors
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js.api import RetentionPolicy, StorageType, StreamConfig
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from pydantic import BaseModel, ValidationError
 
+from postman_contracts.permissions import USERS
+from postman_kit.bus_durable import MESSAGE_BYTES_MAX, DurableConsumer, Outcome, Stream, make_stream
 from postman_kit.db import is_reported
 from postman_kit.urls import redact
 
-MESSAGE_BYTES_MAX: Final = 64 * 1024
 _RECONNECT_WAIT_S: Final = 0.25
 _RESTART_WAIT_S: Final = 1.0  # after the server closed us for good, e.g. with a wrong password
 _PING_INTERVAL_S: Final = 5  # two unanswered pings: the connection is dead
 _DRAIN_S: Final = 2.0
+
+__all__ = ["MESSAGE_BYTES_MAX", "Bus", "BusUnavailable", "Handler", "Stream", "trace_parent"]
 
 M = TypeVar("M", bound=BaseModel)
 Handler = Callable[[str, M], Awaitable[None]]
@@ -48,30 +52,6 @@ class BusUnavailable(Exception):
 
 
 @dataclass(frozen=True)
-class Stream:
-    """A JetStream stream that must exist. Old messages go when a limit is reached; duplicates within the window too."""
-
-    name: str
-    subjects: tuple[str, ...]
-    age_s_max: float = 24 * 3600.0
-    bytes_max: int = 256 * 1024 * 1024
-    duplicate_window_s: float = 120.0
-
-    def config(self) -> StreamConfig:
-        """The same in NATS's words."""
-        return StreamConfig(
-            name=self.name,
-            subjects=list(self.subjects),
-            retention=RetentionPolicy.LIMITS,
-            storage=StorageType.FILE,
-            max_age=self.age_s_max,
-            max_bytes=self.bytes_max,
-            max_msg_size=MESSAGE_BYTES_MAX,
-            duplicate_window=self.duplicate_window_s,
-        )
-
-
-@dataclass(frozen=True)
 class _Subscription(Generic[M]):
     subject: str
     model: type[M]
@@ -82,19 +62,26 @@ class _Subscription(Generic[M]):
 class Bus:
     """One process's connection to NATS.
 
-    `counters`: published, dropped (core messages while disconnected), received, malformed, failed (handler raised).
+    `counters`: published, dropped (core messages while disconnected), received, malformed, failed (handler raised),
+    refused (NATS did not permit this user to publish or subscribe).
     """
 
-    def __init__(self, url: str, *, name: str) -> None:
-        """`url` may carry user and password; `name` is what NATS's monitoring shows."""
+    def __init__(self, url: str, *, name: str, inbox_prefix: str | None = None) -> None:
+        """`url` may carry user and password; `name` is what NATS's monitoring shows.
+
+        Answers come on subjects that begin with `inbox_prefix`; the default is the one that this user may listen to.
+        """
         self.counters: Counter[str] = Counter()
         self._url = url
         self._name = name
+        self._inbox_prefix = inbox_prefix or _inbox_prefix_of(url)
         self._client: Client | None = None
         self._task: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._subscriptions: list[_Subscription[Any]] = []
         self._streams: list[Stream] = []
+        self._consumers: list[DurableConsumer] = []
+        self._consuming: list[asyncio.Task[None]] = []
 
     @property
     def is_connected(self) -> bool:
@@ -123,6 +110,7 @@ class Bus:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        await self._stop_consuming()
         if client is not None and not client.is_closed:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(_DRAIN_S):
@@ -161,6 +149,8 @@ class Bus:
         try:
             await client.jetstream().publish(subject, payload, timeout=timeout_s, headers=headers)
         except (nats.errors.Error, OSError, TimeoutError) as error:
+            if isinstance(error, nats.js.errors.NoStreamResponseError):  # NATS came back without its files
+                await self._make_streams(client)
             raise BusUnavailable(
                 f"NATS did not store a message on {subject}: {error or type(error).__name__}"
             ) from None
@@ -175,11 +165,32 @@ class Bus:
         if self._ready.is_set() and self._client is not None:
             await self._apply(self._client, subscription)
 
+    async def subscribe_durable(
+        self, stream: Stream, subject: str, model: type[M], handler: Handler[M], *, durable: str
+    ) -> None:
+        """Have `handler` called for each well-formed message of the stream, from its beginning and in its order.
+
+        NATS keeps under the name `durable` how far its handlers have come. A message counts as handled when the handler
+        returns; when it raises, the same message comes again after a growing pause and all later ones wait. So a
+        handler sees a message at least once, must know what it has seen (by `event_id`), and must not raise for what no
+        repetition repairs. Malformed messages are counted and passed over. Processes that use the same name share the
+        work, one message at a time. The stream is made if it does not exist.
+        """
+        subscription = _Subscription(subject, model, handler, "")
+
+        async def receive(message: Msg) -> Outcome:
+            return await self._receive(subscription, message)
+
+        consumer = DurableConsumer(stream, subject, durable, receive)
+        self._consumers.append(consumer)
+        if self._ready.is_set() and self._client is not None:
+            self._consume(self._client, consumer)
+
     async def ensure_stream(self, stream: Stream) -> None:
         """Have this stream made or updated, on this connection and all later ones."""
         self._streams.append(stream)
         if self._ready.is_set() and self._client is not None:
-            await _make_stream(self._client, stream)
+            await make_stream(self._client, stream)
 
     # --- the task --------------------------------------------------------------------------------------
 
@@ -190,9 +201,11 @@ class Bus:
                 await self._connect(client, closed)
                 self._client = client
                 for stream in self._streams:
-                    await _make_stream(client, stream)
+                    await make_stream(client, stream)
                 for subscription in self._subscriptions:
                     await self._apply(client, subscription)
+                for consumer in self._consumers:
+                    self._consume(client, consumer)
                 self._ready.set()
                 await closed.wait()
                 _log.warning("nats closed the connection", url=redact(self._url), error=str(client.last_error or ""))
@@ -200,6 +213,7 @@ class Bus:
                 _log.warning("nats is not usable yet", url=redact(self._url), error=repr(error))
             finally:
                 self._ready.clear()
+                await self._stop_consuming()
                 if self._client is not client and not client.is_closed:  # cancelled while connecting
                     with contextlib.suppress(Exception):
                         await asyncio.shield(client.close())
@@ -225,6 +239,9 @@ class Bus:
         async def on_error(error: Exception) -> None:
             nonlocal failures
             failures += 1
+            if "permissions violation" in str(error).lower():
+                self._refused(error)
+                return
             # The client retries for ever by itself: 1, 2, 4, ... failures get a line, an outage is no flood.
             if not client.is_connected and is_reported(failures):
                 _log.warning("nats does not answer", url=redact(self._url), error=repr(error), failures=failures)
@@ -234,6 +251,7 @@ class Bus:
         await client.connect(
             self._url,
             name=self._name,
+            inbox_prefix=self._inbox_prefix,
             closed_cb=on_closed,
             disconnected_cb=on_disconnected,
             reconnected_cb=on_reconnected,
@@ -245,13 +263,35 @@ class Bus:
         )
         _log.info("nats connected", url=redact(self._url))
 
+    def _refused(self, error: Exception) -> None:
+        """NATS tells a client asynchronously that it may not do something; nobody else would notice."""
+        self.counters["refused"] += 1
+        if is_reported(self.counters["refused"]):
+            _log.error("nats does not permit this", url=redact(self._url), error=str(error))
+
+    def _consume(self, client: Client, consumer: DurableConsumer) -> None:
+        self._consuming.append(asyncio.create_task(consumer.run(client), name=f"consume {consumer.durable}"))
+
+    async def _stop_consuming(self) -> None:
+        tasks, self._consuming = self._consuming, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _make_streams(self, client: Client) -> None:
+        try:
+            for stream in self._streams:
+                await make_stream(client, stream)
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            _log.warning("a stream could not be made", error=repr(error))
+
     async def _apply(self, client: Client, subscription: _Subscription[Any]) -> None:
         async def on_message(message: Msg) -> None:
             await self._receive(subscription, message)
 
         await client.subscribe(subscription.subject, queue=subscription.queue, cb=on_message)
 
-    async def _receive(self, subscription: _Subscription[Any], message: Msg) -> None:
+    async def _receive(self, subscription: _Subscription[Any], message: Msg) -> Outcome:
         self.counters["received"] += 1
         try:
             if len(message.data) > MESSAGE_BYTES_MAX:
@@ -260,7 +300,7 @@ class Bus:
         except (ValidationError, ValueError) as error:
             self.counters["malformed"] += 1
             _log.debug("malformed message", subject=message.subject, error=str(error)[:200])
-            return
+            return Outcome.MALFORMED
         token = otel_context.attach(propagate.extract(message.headers or {}))
         try:
             with _tracer.start_as_current_span(f"receive {subscription.subject}", kind=trace.SpanKind.CONSUMER):
@@ -268,8 +308,16 @@ class Bus:
         except Exception:
             self.counters["failed"] += 1
             _log.exception("message was not handled", subject=message.subject)
+            return Outcome.FAILED
         finally:
             otel_context.detach(token)
+        return Outcome.HANDLED
+
+
+def _inbox_prefix_of(url: str) -> str:
+    """What NATS lets the URL's user listen to; a user that is none of ours has no restriction of ours."""
+    user = USERS.get(urlsplit(url).username or "")
+    return user.inbox_prefix if user else "_INBOX"
 
 
 def _encode(message: BaseModel) -> bytes:
@@ -285,11 +333,3 @@ def _trace_headers() -> dict[str, str] | None:
 def trace_parent() -> str | None:
     """The W3C `traceparent` of the current span, or None if there is none."""
     return (_trace_headers() or {}).get("traceparent")
-
-
-async def _make_stream(client: Client, stream: Stream) -> None:
-    jetstream = client.jetstream()
-    try:
-        await jetstream.add_stream(stream.config())
-    except nats.js.errors.BadRequestError:  # exists with other settings
-        await jetstream.update_stream(stream.config())

@@ -9,9 +9,9 @@ from typing import Final
 
 from postman_contracts import subjects
 from postman_contracts.messages import HelperHeartbeat, HelperOrder
-from postman_kit.bus import Bus, Stream
+from postman_kit.bus import Bus
+from postman_kit.facts import FACTS
 
-FACTS: Final = Stream(name=subjects.FACTS_STREAM, subjects=(subjects.FACTS_ALL,))
 _PULSE_AGE_S_MAX: Final = 5.0  # five of the slowest heartbeats
 
 
