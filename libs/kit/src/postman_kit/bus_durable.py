@@ -35,6 +35,7 @@ MESSAGE_BYTES_MAX: Final = 64 * 1024
 _ACK_WAIT_S: Final = 5.0  # how long the message of a process that was killed is kept from the others
 _STILL_AT_IT_S: Final = 1.0
 _FETCH_S: Final = 2.0  # how late we may notice that NATS forgot our request, as it does when it restarts
+_LEAVE_S: Final = 1  # the client takes whole seconds
 _RETRY_FIRST_S: Final = 0.1
 _RETRY_MAX_S: Final = 5.0
 
@@ -108,8 +109,7 @@ class DurableConsumer:
                 try:
                     await self._consume(subscription)
                 finally:
-                    with contextlib.suppress(nats.errors.Error, OSError):
-                        await subscription.unsubscribe()
+                    await _leave(client, subscription)
             except Exception as error:  # away, or its files are gone: the next attempt may be well
                 failures += 1
                 if is_reported(failures):
@@ -159,6 +159,14 @@ class DurableConsumer:
             await message.term()
         else:
             await message.ack()
+
+
+async def _leave(client: Client, subscription: JetStreamContext.PullSubscription) -> None:
+    """Stop to listen, and know that NATS knows: else it would send us the next message, and wait for its ack."""
+    with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+        await subscription.unsubscribe()
+        if client.is_connected:
+            await client.flush(timeout=_LEAVE_S)
 
 
 async def _keep(message: Msg) -> None:
