@@ -46,7 +46,8 @@ void vcl_session_hint(struct vcl_session *s, uint64_t now, uint16_t helper_id, e
     struct dial *d = s->dial;
     vcl__now(s->e, now);
     if (hint == VCL_HINT_UP) {
-        vcl__candidates_clear(&d->candidates, helper_id);
+        vcl__candidates_clear(&d->candidates, now, helper_id);
+        vcl__home_wake(s);
         return;
     }
     bool active = d->active.helper_id == helper_id && d->state == VCL_PATH_ACTIVE;

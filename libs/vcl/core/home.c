@@ -1,30 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The way back from the direct path (S15). The direct path is the last resort: every frame on it is a packet of its own
- * at the server. While a session is on it, helpers that are not under penalty are probed in listed order; one that
- * answers twice, both ways, gets the session back. A helper that fails the proof is under penalty again (S10).
+ * The way to a better path (S15). A session that was driven from its best path, or whose candidates were given other
+ * ranks, probes the best candidate that is not under penalty; if that one answers twice, both ways, the session moves
+ * there, from a path that still works. A candidate that fails the proof is under penalty again (S10), and so is one
+ * that the session had to leave: each time for longer, which is what bounds the moves to a path that comes and goes.
  */
 #include "state.h"
 
 enum {
     HOME_PROOFS = 2,           /* S15 */
-    HOME_PROBE_GAP_US = 50000, /* S15: between two probes */
+    HOME_PROBE_GAP_US = 50000, /* S15: between two probes, at least */
 };
 
-/* The helper to go back to, or NULL; *ripe_at is when the next penalty ends. */
-static const struct vcl_path *home_candidate(const struct dial *d, uint64_t now, uint64_t *ripe_at)
+/* A path that answers later than this is silent. It may be longer than the one that was measured: twice that one's
+ * time.
+ */
+static uint64_t probe_gap(const struct vcl_session *s)
 {
-    *ripe_at = VCL_NEVER;
-    for (uint8_t i = 0; i < d->candidates.count; i++) {
-        const struct candidate *c = &d->candidates.list[i];
-        if (c->path.helper_id == 0)
-            continue;
-        if (c->penalty_until <= now)
-            return &c->path;
-        if (c->penalty_until < *ripe_at)
-            *ripe_at = c->penalty_until;
-    }
-    return NULL;
+    uint64_t gap = 2 * vcl__session_pto(s);
+    return gap > HOME_PROBE_GAP_US ? gap : HOME_PROBE_GAP_US;
 }
 
 /* A PROBE of another epoch than the session's is answered on the path on which it came (S8): it proves both directions
@@ -54,7 +48,7 @@ bool vcl__home_on_pong(struct vcl_session *s, const struct pmw_probe *p)
     struct home *h = &s->dial->home;
     if (!h->asked || p->nonce != h->nonce)
         return false;
-    if (p->state != 0) { /* it drains: no home */
+    if (p->state != 0) { /* it drains: no path to go to */
         h->asked = false;
         h->nb_proofs = 0;
         vcl__candidates_fail(&s->dial->candidates, s->e->now, &h->path, s->e->cfg.path_penalty_us);
@@ -72,28 +66,40 @@ bool vcl__home_on_echo(struct vcl_session *s, const struct pmw_probe *p)
     return true;
 }
 
+void vcl__home_wake(struct vcl_session *s)
+{
+    if (s->dial->state == VCL_PATH_ACTIVE)
+        vcl__session_arm(s, s->e->now);
+}
+
+/* The last probe was unanswered for a whole gap. */
+static void give_up_probe(struct vcl_session *s)
+{
+    struct home *h = &s->dial->home;
+    vcl__candidates_fail(&s->dial->candidates, s->e->now, &h->path, s->e->cfg.path_penalty_us);
+    h->asked = false;
+    h->nb_proofs = 0;
+}
+
 uint64_t vcl__home_on_timer(struct vcl_session *s)
 {
     struct dial *d = s->dial;
     struct home *h = &d->home;
     uint64_t now = s->e->now, ripe_at;
-    if (d->active.helper_id != 0 || !d->known || s->nb_open == 0) {
+    if (h->asked && now >= h->next_at && s->e->lag_us == 0)
+        give_up_probe(s);
+    const struct vcl_path *path = vcl__candidates_better(&d->candidates, now, &d->active, &ripe_at);
+    if ((path == NULL && ripe_at == VCL_NEVER) || !d->known || s->nb_open == 0) {
         *h = (struct home){0};
         return VCL_NEVER;
     }
     if (now < h->next_at)
         return h->next_at;
-    if (h->asked && s->e->lag_us == 0) { /* unanswered for a whole gap */
-        vcl__candidates_fail(&d->candidates, now, &h->path, s->e->cfg.path_penalty_us);
-        h->asked = false;
-        h->nb_proofs = 0;
-    }
-    const struct vcl_path *path = home_candidate(d, now, &ripe_at);
     if (path == NULL)
         return ripe_at;
     if (!vcl__path_equal(path, &h->path))
         h->nb_proofs = 0;
-    h->next_at = now + HOME_PROBE_GAP_US;
+    h->next_at = now + probe_gap(s);
     if (h->nb_proofs >= HOME_PROOFS && now >= d->spacing.next_at) {
         *h = (struct home){0};
         vcl__advice_planned_move(s);

@@ -17,6 +17,7 @@ void vcl__candidates_set(struct candidates *c, const struct vcl_path *paths, uin
         for (uint8_t k = 0; k < c->count; k++)
             if (vcl__path_equal(&c->list[k].path, &paths[i]))
                 fresh.list[i] = c->list[k];
+        fresh.list[i].path.rank = paths[i].helper_id == 0 ? VCL_RANK_DIRECT : paths[i].rank;
     }
     *c = fresh;
 }
@@ -29,29 +30,82 @@ static struct candidate *find(struct candidates *c, const struct vcl_path *path)
     return NULL;
 }
 
-/* Rank of a candidate, lowest first: not yet tried in this search and free, not yet tried, tried. */
-static int rank(const struct candidate *p, uint64_t now, uint64_t search_since)
+/* Whose turn it is in a search, lowest first: not yet tried and free, not yet tried, tried. */
+static int turn(const struct candidate *p, uint64_t now, uint64_t search_since)
 {
     if (p->tried_at >= search_since)
         return 2;
     return p->penalty_until > now ? 1 : 0;
 }
 
-const struct vcl_path *vcl__candidates_next(const struct candidates *c, uint64_t now, uint64_t search_since,
-                                            const struct vcl_path *current)
+/* True: a has its turn before b, which is listed before it. */
+static bool goes_before(const struct candidate *a, const struct candidate *b, uint64_t now, uint64_t search_since)
+{
+    int turn_a = turn(a, now, search_since), turn_b = turn(b, now, search_since);
+    if (turn_a != turn_b)
+        return turn_a < turn_b;
+    return turn_a == 2 ? a->tried_at < b->tried_at : a->path.rank < b->path.rank;
+}
+
+static const struct vcl_path *next_in(const struct candidates *c, uint64_t now, uint64_t search_since,
+                                      const struct vcl_path *except)
 {
     const struct candidate *best = NULL;
     for (uint8_t i = 0; i < c->count; i++) {
         const struct candidate *p = &c->list[i];
-        if (vcl__path_equal(&p->path, current))
+        if (except != NULL && vcl__path_equal(&p->path, except))
             continue;
-        int better = best == NULL ? 1 : rank(best, now, search_since) - rank(p, now, search_since);
-        if (better > 0 || (better == 0 && rank(p, now, search_since) > 0 && p->tried_at < best->tried_at))
+        if (best == NULL || goes_before(p, best, now, search_since))
             best = p;
     }
-    if (best != NULL)
-        return &best->path;
-    return c->count > 0 ? &c->list[0].path : NULL;
+    return best != NULL ? &best->path : NULL;
+}
+
+const struct vcl_path *vcl__candidates_first(const struct candidates *c, uint64_t now)
+{
+    return next_in(c, now, VCL_NEVER, NULL);
+}
+
+const struct vcl_path *vcl__candidates_next(const struct candidates *c, uint64_t now, uint64_t search_since,
+                                            const struct vcl_path *current)
+{
+    const struct vcl_path *other = next_in(c, now, search_since, current);
+    return other == NULL && c->count > 0 ? &c->list[0].path : other;
+}
+
+/* A helper that is not listed any more ranks with the worst that is: when placement gave everybody ranks, it is one of
+ * the others; when all are equal, it is one of them. */
+static uint8_t rank_of(const struct candidates *c, const struct vcl_path *path)
+{
+    uint8_t worst = 0;
+    if (path->helper_id == 0)
+        return VCL_RANK_DIRECT;
+    for (uint8_t i = 0; i < c->count; i++) {
+        const struct vcl_path *p = &c->list[i].path;
+        if (vcl__path_equal(p, path))
+            return p->rank;
+        if (p->helper_id != 0 && p->rank > worst)
+            worst = p->rank;
+    }
+    return worst;
+}
+
+const struct vcl_path *vcl__candidates_better(const struct candidates *c, uint64_t now, const struct vcl_path *current,
+                                              uint64_t *ripe_at)
+{
+    const struct candidate *best = NULL;
+    uint8_t rank = rank_of(c, current);
+    *ripe_at = VCL_NEVER;
+    for (uint8_t i = 0; i < c->count; i++) {
+        const struct candidate *p = &c->list[i];
+        if (p->path.rank >= rank)
+            continue;
+        if (p->penalty_until > now)
+            *ripe_at = p->penalty_until < *ripe_at ? p->penalty_until : *ripe_at;
+        else if (best == NULL || p->path.rank < best->path.rank)
+            best = p;
+    }
+    return best != NULL ? &best->path : NULL;
 }
 
 bool vcl__candidates_is_free(const struct candidates *c, uint64_t now, const struct vcl_path *path)
@@ -83,11 +137,11 @@ void vcl__candidates_fail(struct candidates *c, uint64_t now, const struct vcl_p
     p->penalty_until = now + p->penalty_us;
 }
 
-void vcl__candidates_clear(struct candidates *c, uint16_t helper_id)
+void vcl__candidates_clear(struct candidates *c, uint64_t now, uint16_t helper_id)
 {
     for (uint8_t i = 0; i < c->count; i++)
-        if (c->list[i].path.helper_id == helper_id)
-            c->list[i].penalty_until = c->list[i].penalty_us = 0;
+        if (c->list[i].path.helper_id == helper_id && c->list[i].penalty_until > now)
+            c->list[i].penalty_until = now;
 }
 
 void vcl__spacing_moved(struct move_spacing *s, uint64_t now, uint64_t min_us, uint64_t max_us)

@@ -24,19 +24,26 @@ struct candidates {
     uint8_t count;
 };
 
-/* Replaces the list; a path that stays keeps its penalty. */
+/* Replaces the list; a path that stays keeps its penalty, and has its new rank. */
 void vcl__candidates_set(struct candidates *c, const struct vcl_path *paths, uint8_t nb_paths);
-/* The path to try after `current` in a search that began at search_since: listed order; under penalty after the free
- * ones (S10); none twice before each had its turn, then the one that was tried longest ago; `current` only when there
- * is no other. NULL: the list is empty. */
+/* The path to try first: the free ones before those under penalty (S10), then by rank, equals in listed order. NULL:
+ * the list is empty. */
+const struct vcl_path *vcl__candidates_first(const struct candidates *c, uint64_t now);
+/* The path to try after `current` in a search that began at search_since: as first; but none twice before each had its
+ * turn, then the one that was tried longest ago; `current` only when there is no other. NULL: the list is empty. */
 const struct vcl_path *vcl__candidates_next(const struct candidates *c, uint64_t now, uint64_t search_since,
                                             const struct vcl_path *current);
+/* The path to prove while `current` works (S15): the best free one of a better rank, or NULL; then *ripe_at is when the
+ * first penalty of such a path ends, VCL_NEVER if there is none. */
+const struct vcl_path *vcl__candidates_better(const struct candidates *c, uint64_t now, const struct vcl_path *current,
+                                              uint64_t *ripe_at);
 bool vcl__candidates_is_free(const struct candidates *c, uint64_t now, const struct vcl_path *path); /* no penalty */
 void vcl__candidates_tried(struct candidates *c, uint64_t now, const struct vcl_path *path);
 /* The path failed: penalty_us at first, doubled each time up to the maximum. */
 void vcl__candidates_fail(struct candidates *c, uint64_t now, const struct vcl_path *path, uint64_t penalty_us);
-/* The control plane or traffic says that it works. */
-void vcl__candidates_clear(struct candidates *c, uint16_t helper_id);
+/* The control plane says that it works: its penalty ends now. If it fails again, the next one is longer all the same: a
+ * path that comes and goes gets no session each time. */
+void vcl__candidates_clear(struct candidates *c, uint64_t now, uint16_t helper_id);
 bool vcl__path_equal(const struct vcl_path *a, const struct vcl_path *b);
 
 struct move_spacing {

@@ -87,13 +87,59 @@ static void candidates_are_chosen_by_order_and_penalty(void **state)
     assert_int_equal(next_of(&c, 259, 259, &p[1]), 0);
     assert_int_equal(next_of(&c, 260, 260, &p[1]), 1);
     vcl__candidates_fail(&c, 300, &p[0], 50);
-    vcl__candidates_clear(&c, 1);
+    vcl__candidates_clear(&c, 300, 1);
     assert_int_equal(next_of(&c, 301, 301, &p[1]), 1);
     vcl__candidates_fail(&c, 400, &p[1], 50);
     vcl__candidates_set(&c, &p[1], 1); /* stays, with its penalty */
     assert_int_equal(c.count, 1);
     assert_int_equal(c.list[0].penalty_until, 450);
     assert_int_equal(next_of(&c, 401, 401, &p[1]), 2); /* there is no other */
+}
+
+static void ranks_come_before_order_and_penalty_before_ranks(void **state)
+{
+    struct vcl_path p[] = {path_of(1), path_of(2), path_of(3), path_of(0)};
+    struct candidates c = {.count = 0};
+    uint64_t ripe_at;
+    p[0].rank = 2;
+    p[1].rank = p[2].rank = 1;
+    vcl__candidates_set(&c, p, 4);
+    assert_int_equal(vcl__candidates_first(&c, 100)->helper_id, 2);
+    assert_int_equal(next_of(&c, 100, 100, &p[1]), 3);
+    assert_null(vcl__candidates_better(&c, 100, &p[2], &ripe_at)); /* an equal is not better */
+    assert_int_equal(ripe_at, VCL_NEVER);
+    assert_int_equal(vcl__candidates_better(&c, 100, &p[0], &ripe_at)->helper_id, 2);
+    vcl__candidates_fail(&c, 100, &p[1], 50);
+    assert_int_equal(vcl__candidates_better(&c, 149, &p[0], &ripe_at)->helper_id, 3);
+    assert_int_equal(ripe_at, 150);
+    assert_int_equal(vcl__candidates_first(&c, 149)->helper_id, 3);
+    vcl__candidates_fail(&c, 100, &p[2], 70);
+    assert_null(vcl__candidates_better(&c, 149, &p[0], &ripe_at));
+    assert_int_equal(ripe_at, 150);
+    assert_int_equal(next_of(&c, 149, 149, &p[3]), 1);
+    assert_int_equal(vcl__candidates_better(&c, 149, &p[3], &ripe_at)->helper_id, 1); /* the direct path is worst */
+    struct vcl_path gone = path_of(9);
+    assert_null(vcl__candidates_better(&c, 149, &gone, &ripe_at)); /* as bad as the worst that is listed */
+    assert_int_equal(vcl__candidates_better(&c, 150, &gone, &ripe_at)->helper_id, 2);
+    p[1].rank = 3;
+    vcl__candidates_set(&c, p, 4); /* other ranks, the same penalties */
+    assert_int_equal(c.list[2].penalty_until, 170);
+    assert_int_equal(vcl__candidates_first(&c, 150)->helper_id, 1);
+}
+
+/* UP ends a penalty; the next failure is the second in a row all the same. */
+static void a_cleared_path_that_fails_again_is_not_new(void **state)
+{
+    struct vcl_path p = path_of(1);
+    struct candidates c = {.count = 0};
+    vcl__candidates_set(&c, &p, 1);
+    vcl__candidates_fail(&c, 100, &p, 50);
+    vcl__candidates_clear(&c, 120, 1);
+    assert_true(vcl__candidates_is_free(&c, 120, &p));
+    vcl__candidates_fail(&c, 130, &p, 50);
+    assert_int_equal(c.list[0].penalty_until, 230);
+    vcl__candidates_clear(&c, 300, 1); /* its penalty is over: nothing to end */
+    assert_int_equal(c.list[0].penalty_until, 230);
 }
 
 /* However short or long the penalties: no candidate has a second turn before each had its first. */
@@ -242,6 +288,8 @@ int main(void)
         cmocka_unit_test(pto_is_the_formula_of_c4),
         cmocka_unit_test(window_halves_once_per_round),
         cmocka_unit_test(candidates_are_chosen_by_order_and_penalty),
+        cmocka_unit_test(ranks_come_before_order_and_penalty_before_ranks),
+        cmocka_unit_test(a_cleared_path_that_fails_again_is_not_new),
         cmocka_unit_test(a_search_tries_every_candidate),
         cmocka_unit_test(penalty_has_a_ceiling),
         cmocka_unit_test(moves_are_spaced),

@@ -12,7 +12,8 @@ static bool paths_valid(const struct vcl_path *paths, uint8_t nb_paths)
     if (nb_paths == 0 || nb_paths > VCL_PATHS_MAX)
         return false;
     for (uint8_t i = 0; i < nb_paths; i++)
-        if (paths[i].addr.family != 4 && paths[i].addr.family != 6)
+        if ((paths[i].addr.family != 4 && paths[i].addr.family != 6) ||
+            (paths[i].helper_id != 0 && paths[i].rank == VCL_RANK_DIRECT))
             return false;
     return true;
 }
@@ -43,7 +44,7 @@ int vcl_session_new(struct vcl_engine *e, uint64_t now, const struct vcl_peer *p
     d->token_set_at = e->now;
     vcl__session_rekey(s, s->id, d->token_key);
     vcl__candidates_set(&d->candidates, peer->paths, peer->nb_paths);
-    d->active = peer->paths[0];
+    d->active = *vcl__candidates_first(&d->candidates, e->now);
     d->active_since = d->left_at = e->now;
     vcl__candidates_tried(&d->candidates, e->now, &d->active);
     s->route.addr = d->active.addr;
@@ -59,10 +60,11 @@ int vcl_session_set_paths(struct vcl_session *s, uint64_t now, const struct vcl_
         return VCL_ERR_INVALID;
     vcl__candidates_set(&d->candidates, paths, nb_paths);
     if (s->nb_open == 0 && d->state == VCL_PATH_DOWN) { /* nothing went out yet: begin with the first */
-        d->active = paths[0];
+        d->active = *vcl__candidates_first(&d->candidates, s->e->now);
         d->active_since = s->e->now;
         s->route.addr = d->active.addr;
     }
+    vcl__home_wake(s);
     return VCL_OK;
 }
 

@@ -301,6 +301,7 @@ void vcl__advice_planned_move(struct vcl_session *s);
 bool vcl__home_on_pong(struct vcl_session *s, const struct pmw_probe *p);
 bool vcl__home_on_echo(struct vcl_session *s, const struct pmw_probe *p);
 uint64_t vcl__home_on_timer(struct vcl_session *s); /* when it wants to be called next */
+void vcl__home_wake(struct vcl_session *s);         /* other candidates, other ranks, an end of a penalty */
 
 /* --- resume.c --- */
 void vcl__resume_begin(struct vcl_session *s);   /* client: list what needs it, under the session's epoch */

@@ -92,9 +92,9 @@ void testnet_init(struct testnet *n, int nb_relays)
     for (int i = 0; i < nb_relays; i++) {
         n->relays[i] = (struct testnet_relay){
             .addr = address((uint8_t)(10 + i), 4701), .helper_id = (uint16_t)(100 + i), .incarnation = 1};
-        n->peer.paths[n->peer.nb_paths++] = (struct vcl_path){n->relays[i].addr, n->relays[i].helper_id};
+        n->peer.paths[n->peer.nb_paths++] = (struct vcl_path){n->relays[i].addr, n->relays[i].helper_id, 0};
     }
-    n->peer.paths[n->peer.nb_paths++] = (struct vcl_path){n->server_addr, 0};
+    n->peer.paths[n->peer.nb_paths++] = (struct vcl_path){n->server_addr, 0, VCL_RANK_DIRECT};
     testnet_token(n, 1700000000, 600, n->peer.token, n->peer.token_key);
 }
 

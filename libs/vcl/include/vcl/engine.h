@@ -135,26 +135,30 @@ struct vcl_event {
 int vcl_engine_next_event(struct vcl_engine *e, struct vcl_event *out); /* 1 or 0 */
 
 /* --- client sessions ------------------------------------------------------------------------ */
+#define VCL_RANK_DIRECT 255
 struct vcl_path {
     struct pmw_addr addr;
     uint16_t helper_id; /* 0 = direct to the server */
+    /* Lower is better (S15): 0 to 254 for a helper. The direct path has VCL_RANK_DIRECT, whatever is given here. */
+    uint8_t rank;
 };
 struct vcl_peer {
     uint16_t server_id;
     uint8_t shard;
     uint8_t token[PMW_TOKEN_BYTES];
     uint8_t token_key[PMW_KEY_BYTES];
-    uint8_t nb_paths; /* in order of preference; the direct path last */
+    uint8_t nb_paths; /* equals of one rank in order of preference */
     struct vcl_path paths[VCL_PATHS_MAX];
 };
 int vcl_session_new(struct vcl_engine *e, uint64_t now, const struct vcl_peer *peer, struct vcl_session **out);
 int vcl_session_set_token(struct vcl_session *s, const uint8_t token[PMW_TOKEN_BYTES],
                           const uint8_t token_key[PMW_KEY_BYTES]);
-/* Replaces the candidates. The active path stays active while it works, even if it is not listed any more. */
+/* Replaces the candidates. The active path stays active while it works, even if it is not listed any more; other ranks
+ * start the proof of a better path (S15), and only a path that passes it gets the session. */
 int vcl_session_set_paths(struct vcl_session *s, uint64_t now, const struct vcl_path *paths, uint8_t nb_paths);
 enum vcl_hint { VCL_HINT_DOWN = 1, VCL_HINT_DRAIN, VCL_HINT_UP };
 /* Advice from the control plane about one helper: DOWN starts probing it and moves on the first silent probe;
- * DRAIN moves to the next candidate at once; UP clears its penalty. */
+ * DRAIN moves to the next candidate at once; UP ends its penalty. */
 void vcl_session_hint(struct vcl_session *s, uint64_t now, uint16_t helper_id, enum vcl_hint hint);
 void vcl_session_free(struct vcl_session *s); /* only without connections */
 struct vcl_session_info {
