@@ -53,7 +53,7 @@ IMPURE_MODULES = frozenset(
 CLOCK_CALLS = frozenset({"now", "utcnow", "today", "monotonic", "perf_counter"})
 
 SQL_FILES = re.compile(r"(store(_\w+)?|tables|rows)\.py")
-SQL_EXCEPTIONS = re.compile(r"/alembic/|postman_kit/(db|outbox|migrate)\.py$")
+SQL_EXCEPTIONS = re.compile(r"/alembic/|postman_kit/(db|db_trace|outbox|migrate)\.py$")
 NATS_FILES = frozenset({"bus.py"})
 NATS_EXCEPTIONS = re.compile(r"vcl/agent_facts\.py$|postman_kit/(embedded/|bus_durable\.py$)")
 

@@ -23,12 +23,11 @@ import nats.js.errors
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from opentelemetry import context as otel_context
-from opentelemetry import propagate, trace
 from pydantic import BaseModel, ValidationError
 
 from postman_contracts.permissions import USERS
 from postman_kit.bus_durable import MESSAGE_BYTES_MAX, DurableConsumer, Outcome, Stream, make_stream
+from postman_kit.bus_trace import processing, publishing
 from postman_kit.db import is_reported
 from postman_kit.urls import redact
 
@@ -37,14 +36,13 @@ _RESTART_WAIT_S: Final = 1.0  # after the server closed us for good, e.g. with a
 _PING_INTERVAL_S: Final = 5  # two unanswered pings: the connection is dead
 _DRAIN_S: Final = 2.0
 
-__all__ = ["MESSAGE_BYTES_MAX", "Bus", "BusUnavailable", "Handler", "Stream", "trace_parent"]
+__all__ = ["MESSAGE_BYTES_MAX", "Bus", "BusUnavailable", "Handler", "Stream"]
 
 M = TypeVar("M", bound=BaseModel)
 Handler = Callable[[str, M], Awaitable[None]]
 """Called with the subject and the message. What it raises is logged and counted, never fatal."""
 
 _log = structlog.get_logger(__name__)
-_tracer = trace.get_tracer(__name__)
 
 
 class BusUnavailable(Exception):
@@ -128,8 +126,10 @@ class Bus:
         if client is None or not client.is_connected:
             self.counters["dropped"] += 1
             return False
+        payload = message.model_dump_json().encode()
         try:
-            await client.publish(subject, _encode(message), headers=_trace_headers())
+            with publishing(subject, len(payload)) as headers:
+                await client.publish(subject, payload, headers=headers or None)
         except (nats.errors.Error, OSError):
             self.counters["dropped"] += 1
             return False
@@ -143,11 +143,10 @@ class Bus:
         client = self._client
         if client is None or not client.is_connected:
             raise BusUnavailable("not connected to NATS")
-        headers = {"Nats-Msg-Id": message_id}
-        if trace_parent:
-            headers["traceparent"] = trace_parent
         try:
-            await client.jetstream().publish(subject, payload, timeout=timeout_s, headers=headers)
+            with publishing(subject, len(payload), parent=trace_parent, message_id=message_id) as headers:
+                headers["Nats-Msg-Id"] = message_id
+                await client.jetstream().publish(subject, payload, timeout=timeout_s, headers=headers)
         except (nats.errors.Error, OSError, TimeoutError) as error:
             if isinstance(error, nats.js.errors.NoStreamResponseError):  # NATS came back without its files
                 await self._make_streams(client)
@@ -301,35 +300,24 @@ class Bus:
             self.counters["malformed"] += 1
             _log.debug("malformed message", subject=message.subject, error=str(error)[:200])
             return Outcome.MALFORMED
-        token = otel_context.attach(propagate.extract(message.headers or {}))
         try:
-            with _tracer.start_as_current_span(f"receive {subscription.subject}", kind=trace.SpanKind.CONSUMER):
-                await subscription.handler(message.subject, decoded)
+            with processing(message.subject, subscription.subject, len(message.data), message.headers):
+                await self._handle(subscription, message.subject, decoded)
+        except Exception:
+            return Outcome.FAILED
+        return Outcome.HANDLED
+
+    async def _handle(self, subscription: _Subscription[Any], subject: str, decoded: BaseModel) -> None:
+        """Its failure is told within the message's span, and ends that one as failed."""
+        try:
+            await subscription.handler(subject, decoded)
         except Exception:
             self.counters["failed"] += 1
-            _log.exception("message was not handled", subject=message.subject)
-            return Outcome.FAILED
-        finally:
-            otel_context.detach(token)
-        return Outcome.HANDLED
+            _log.exception("message was not handled", subject=subject)
+            raise
 
 
 def _inbox_prefix_of(url: str) -> str:
     """What NATS lets the URL's user listen to; a user that is none of ours has no restriction of ours."""
     user = USERS.get(urlsplit(url).username or "")
     return user.inbox_prefix if user else "_INBOX"
-
-
-def _encode(message: BaseModel) -> bytes:
-    return message.model_dump_json().encode()
-
-
-def _trace_headers() -> dict[str, str] | None:
-    headers: dict[str, str] = {}
-    propagate.inject(headers)
-    return headers or None
-
-
-def trace_parent() -> str | None:
-    """The W3C `traceparent` of the current span, or None if there is none."""
-    return (_trace_headers() or {}).get("traceparent")

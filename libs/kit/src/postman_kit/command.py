@@ -64,7 +64,7 @@ class ServiceCommand(Generic[S]):
         return 0
 
     def _serve(self, settings: S) -> None:
-        exported = telemetry.setup(self.name)
+        exported = telemetry.setup(self.name, self._version())
         app = self.build(settings)
         exported.instrument(app)
         try:
@@ -73,10 +73,16 @@ class ServiceCommand(Generic[S]):
             exported.shutdown()
 
     async def _migrate(self, settings: S, revision: str, back: bool) -> None:
-        telemetry.setup(self.name)
+        exported = telemetry.setup(self.name, self._version())
         database = Database(settings.required_database_url(), name=f"{self.name}-migrate", connections_max=2)
         try:
             await database.wait_ready()
             await migrate(database, schema=self.schema, scripts=self.scripts, revision=revision, back=back)
         finally:
             await database.close()
+            exported.shutdown()
+
+    def _version(self) -> str:
+        """The service's, which its package says."""
+        package = sys.modules[self.settings.__module__.partition(".")[0]]
+        return str(getattr(package, "__version__", ""))

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from postman_kit import db_trace
 from postman_kit.urls import redact
 
 CONNECT_TIMEOUT_S: Final = 3.0
@@ -60,6 +61,7 @@ class Database:
                 "server_settings": {"application_name": name},
             },
         )
+        db_trace.observe(self._engine.sync_engine, name)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 import zlib
 from collections import Counter
 from datetime import datetime, timedelta
@@ -21,7 +22,8 @@ from sqlalchemy import BigInteger, Column, DateTime, LargeBinary, MetaData, Stri
 from sqlalchemy import func as sql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from postman_kit.bus import Bus, BusUnavailable, trace_parent
+from postman_kit.bus import Bus, BusUnavailable
+from postman_kit.bus_trace import trace_parent
 from postman_kit.db import Database, DatabaseUnavailable, is_reported
 
 _BATCH_MAX: Final = 100
@@ -73,6 +75,12 @@ class OutboxPublisher:
         self._age_max = age_max
         self._lock_id = zlib.crc32(f"{table.schema}.outbox".encode())
         self._wake = asyncio.Event()
+        self._emptied_s = time.monotonic()
+
+    @property
+    def lag_s(self) -> float:
+        """For how long the outbox has not been found empty: below the poll's second while all is well."""
+        return time.monotonic() - self._emptied_s
 
     def wake(self) -> None:
         """Something was committed: publish it now."""
@@ -123,6 +131,8 @@ class OutboxPublisher:
         self.counters["published"] += len(done)
         if failure is not None:
             raise failure
+        if len(done) < _BATCH_MAX:
+            self._emptied_s = time.monotonic()
         return len(done)
 
     async def _drop_expired(self, connection: AsyncConnection) -> None:
