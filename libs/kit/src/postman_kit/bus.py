@@ -28,7 +28,7 @@ from pydantic import BaseModel, ValidationError
 from postman_contracts.permissions import USERS
 from postman_kit.bus_durable import MESSAGE_BYTES_MAX, DurableConsumer, Outcome, Stream, make_stream
 from postman_kit.bus_trace import processing, publishing
-from postman_kit.db import is_reported
+from postman_kit.failures import is_reported
 from postman_kit.urls import redact
 
 _RECONNECT_WAIT_S: Final = 0.25

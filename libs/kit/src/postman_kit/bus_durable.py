@@ -29,7 +29,7 @@ from nats.js.api import (
     StreamConfig,
 )
 
-from postman_kit.db import is_reported
+from postman_kit.failures import is_reported
 
 MESSAGE_BYTES_MAX: Final = 64 * 1024
 _ACK_WAIT_S: Final = 5.0  # how long the message of a process that was killed is kept from the others

@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from postman_kit import db_trace
+from postman_kit.failures import is_reported
 from postman_kit.urls import redact
 
 CONNECT_TIMEOUT_S: Final = 3.0
@@ -102,11 +103,6 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
-
-
-def is_reported(failures: int) -> bool:
-    """Whether failure number `failures` in a row gets a line of the log: 1, 2, 4, 8, ... An outage is no flood."""
-    return failures & (failures - 1) == 0
 
 
 def async_url(url: str) -> str:

@@ -24,7 +24,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from postman_kit.bus import Bus, BusUnavailable
 from postman_kit.bus_trace import trace_parent
-from postman_kit.db import Database, DatabaseUnavailable, is_reported
+from postman_kit.db import Database, DatabaseUnavailable
+from postman_kit.failures import is_reported
 
 _BATCH_MAX: Final = 100
 _POLL_S: Final = 1.0  # how late a fact may be whose wake-up came to another process

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from postman_kit.db import is_reported
+from postman_kit.failures import is_reported
 from postman_kit.telemetry_choice import choose
 from postman_kit.telemetry_logs import setup_logs
 

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 from opentelemetry import trace
 
-from postman_kit.db import is_reported
+from postman_kit.failures import is_reported
 
 _LEVEL_VARIABLE: Final = "POSTMAN_LOG_LEVEL"
 _QUIET_S: Final = 600.0
