@@ -62,14 +62,21 @@ def test_postgres_wants_the_password(tmp_path: Path) -> None:
         run_sql(server.url.replace((tmp_path / "pg/password").read_text().strip(), "wrong"), "SELECT 1")
 
 
-@both
-def test_secrets_are_private_and_stay(tmp_path: Path, make: Callable[[Path], Server]) -> None:
+@pytest.mark.parametrize(
+    ("make", "secrets"),
+    [(MAKERS[0], ["password", "passwords/health"]), (MAKERS[1], ["passwords/postman", "passwords/agent"])],
+    ids=["postgres", "nats"],
+)
+def test_secrets_are_private_and_stay(tmp_path: Path, make: Callable[[Path], Server], secrets: list[str]) -> None:
+    files = [tmp_path / "state" / secret for secret in secrets]
     with make(tmp_path / "state"):
-        password = (tmp_path / "state/password").read_text()
-    assert stat.S_IMODE((tmp_path / "state/password").stat().st_mode) == 0o600
-    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+        passwords = [file.read_text() for file in files]
+    for file in files:
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     with make(tmp_path / "state"):
-        assert (tmp_path / "state/password").read_text() == password
+        assert [file.read_text() for file in files] == passwords
+    assert len(set(passwords)) == len(passwords)
 
 
 @both

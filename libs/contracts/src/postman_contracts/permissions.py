@@ -24,12 +24,11 @@ from postman_contracts.subjects import (
 
 _JETSTREAM: Final = (
     "$JS.API.INFO",
-    f"$JS.API.STREAM.*.{FACTS_STREAM}",
-    f"$JS.API.CONSUMER.*.{FACTS_STREAM}.>",
-    f"$JS.API.CONSUMER.MSG.NEXT.{FACTS_STREAM}.>",
+    *(f"$JS.API.STREAM.{call}.{FACTS_STREAM}" for call in ("CREATE", "UPDATE", "INFO")),
+    *(f"$JS.API.CONSUMER.{call}.{FACTS_STREAM}.>" for call in ("CREATE", "INFO", "MSG.NEXT")),
     f"$JS.ACK.{FACTS_STREAM}.>",
 )
-"""What a service needs that keeps the stream, publishes to it and consumes it."""
+"""What a service needs that keeps the stream, publishes to it and consumes it; nobody may purge or delete it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -22,6 +22,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from postman_contracts.problems import ProblemType
 from postman_kit.errors import ProblemError
+from postman_kit.secret_files import SecretError, kept_secret
 from postman_kit.settings import SettingsError
 
 KEY_CHARACTERS_MIN: Final = 16
@@ -62,25 +63,15 @@ def key_ring_from(directory: Path) -> KeyRing:
         for role in Role:
             name = role.name.lower()
             if not any(path.name.split(".")[0] == name for path in directory.iterdir()):
-                _write_new_key(directory / name, role)
+                kept_secret(directory / name, partial(_new_key, name))
+                _log.info("made an API key", role=name, path=str(directory / name))
         return KeyRing([_read_key(path) for path in sorted(directory.iterdir()) if not path.name.startswith(".")])
-    except OSError as error:
+    except (OSError, SecretError) as error:
         raise SettingsError(f"API keys in {directory}: {error}. Correct the directory or its permissions") from None
 
 
-def _write_new_key(path: Path, role: Role) -> None:
-    """Written beside and linked into place: whoever comes first wins, and nobody reads half a key."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"pmk_{role.name.lower()}_{secrets.token_urlsafe(_KEY_RANDOM_BYTES)}\n")
-    try:
-        os.link(draft, path)
-        _log.info("made an API key", role=role.name.lower(), path=str(path))
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+def _new_key(role: str) -> str:
+    return f"pmk_{role}_{secrets.token_urlsafe(_KEY_RANDOM_BYTES)}"
 
 
 def _read_key(path: Path) -> tuple[str, Role]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from postman_kit.embedded import launch
+from postman_kit.secret_files import SecretError, kept_secret
 
 HOST: Final = "127.0.0.1"
 POLL_S: Final = 0.02
@@ -65,20 +65,12 @@ class StateDirectory:
 
     def secret(self, name: str) -> str:
         """The secret of this name: made at first use, in a file that only the owner reads."""
-        path = self.path / name
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            value = path.read_text("ascii", errors="replace").strip()
-            if not value:
-                raise EmbeddedError(f"{path} is empty. Remove {self.path} to begin anew; its content is lost") from None
-            return value
-        value = secrets.token_urlsafe(24)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(value + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        return value
+            return kept_secret(self.path / name)
+        except SecretError:
+            raise EmbeddedError(
+                f"{self.path / name} is empty. Remove {self.path} to begin anew; its content is lost"
+            ) from None
 
 
 def is_held(path: Path) -> bool:

