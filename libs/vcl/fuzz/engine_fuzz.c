@@ -52,7 +52,7 @@ static void replace_session(struct world *w)
     }
     make_token(w, peer.token);
     memcpy(peer.token_key, w->forge.token_key, sizeof(peer.token_key));
-    memcpy(peer.paths, w->paths, sizeof(w->paths));
+    memcpy(peer.paths, w->paths, peer.nb_paths * sizeof(w->paths[0]));
     if (vcl_session_new(w->client.engine, w->now, &peer, &fresh) != VCL_OK)
         return;
     if (w->session != NULL)
@@ -150,7 +150,9 @@ static void path_step(struct world *w, struct input *in)
         vcl_session_set_paths(w->session, w->now, w->paths + (what >> 7), 1);
         break;
     case 4:
-        vcl_session_set_paths(w->session, w->now, w->paths, 2);
+        w->paths[0].rank = what >> 4 & 3;
+        w->paths[2].rank = what >> 6;
+        vcl_session_set_paths(w->session, w->now, w->paths, what & 8 ? 3 : 2);
         break;
     case 5:
         renew_token(w);
@@ -222,6 +224,7 @@ static void world_new(struct world *w)
     w->now = START_US;
     w->paths[0] = (struct vcl_path){.addr = RELAY_ADDR, .helper_id = HELPER_ID};
     w->paths[1] = (struct vcl_path){.addr = SERVER_ADDR};
+    w->paths[2] = (struct vcl_path){.addr = ALIAS_ADDR, .helper_id = ALIAS_ID};
     w->forge.helper_id = HELPER_ID;
     w->forge.helper_incarnation = 1;
     memcpy(w->forge.k_srv, K_SRV, sizeof(K_SRV));

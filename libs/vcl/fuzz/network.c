@@ -70,6 +70,11 @@ void relay_begin(struct world *w)
     REQUIRE(relay_new(&w->relay, &config) == 0 && relay_server_set(w->relay, &s) == 0);
 }
 
+static bool is_relay(const struct pmw_addr *a) /* its side towards clients */
+{
+    return pmw_addr_equal(a, &RELAY_ADDR) || pmw_addr_equal(a, &ALIAS_ADDR);
+}
+
 /* Returns what the receiver said: 0 or a drop reason; -1 when nobody is there. */
 static int arrive(struct world *w, const struct pmw_addr *from, const struct pmw_addr *to, const uint8_t *buf,
                   size_t len)
@@ -82,7 +87,7 @@ static int arrive(struct world *w, const struct pmw_addr *from, const struct pmw
         rc = vcl_engine_receive(w->client.engine, w->now, from, exact, len);
     else if (pmw_addr_equal(to, &SERVER_ADDR))
         rc = vcl_engine_receive(w->server.engine, w->now, from, exact, len);
-    else if (pmw_addr_equal(to, &RELAY_ADDR) && !w->relay_dead)
+    else if (is_relay(to) && !w->relay_dead)
         relay_client_datagram(w->relay, w->now, from, exact, len);
     else if (pmw_addr_equal(to, &RELAY_TRUNK_ADDR) && !w->relay_dead)
         relay_trunk_datagram(w->relay, w->now, from, exact, len);
@@ -135,7 +140,7 @@ void forge_copy(struct world *w, struct input *in, unsigned index)
     size_t len = take_mutation(in, buf, f->len, sizeof(buf));
     bool same = len == f->len && memcmp(buf, f->bytes, len) == 0;
     if (!w->faithful)
-        forge_seal(&w->forge, buf, len, pmw_addr_equal(&f->to, &SERVER_ADDR) || pmw_addr_equal(&f->to, &RELAY_ADDR));
+        forge_seal(&w->forge, buf, len, pmw_addr_equal(&f->to, &SERVER_ADDR) || is_relay(&f->to));
     int rc = arrive(w, &f->from, &f->to, buf, len);
     if (w->faithful && !same && rc == 0) /* PONG alone has no MAC: it is no more than a hint */
         REQUIRE(pmw_type_of(buf, len) == PMW_PONG);

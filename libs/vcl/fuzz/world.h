@@ -14,6 +14,7 @@
 enum {
     FLIGHT_MAX = 128, /* datagrams under way; more are lost */
     HELPER_ID = 3,
+    ALIAS_ID = 4, /* another way to the same relay */
     SERVER_ID = 7,
     SERVICE_ID = 6,
 };
@@ -21,6 +22,7 @@ static const uint64_t START_US = 1000000, UNIX_OFFSET_US = 1700000000ull * 10000
 static const struct pmw_addr CLIENT_ADDR = {.ip = {198, 18, 0, 1}, .port = 4000, .family = 4};
 static const struct pmw_addr SERVER_ADDR = {.ip = {198, 18, 0, 2}, .port = 9000, .family = 4};
 static const struct pmw_addr RELAY_ADDR = {.ip = {198, 18, 0, 3}, .port = 4701, .family = 4};
+static const struct pmw_addr ALIAS_ADDR = {.ip = {198, 18, 0, 4}, .port = 4701, .family = 4};
 static const struct pmw_addr RELAY_TRUNK_ADDR = {.ip = {198, 18, 0, 3}, .port = 4702, .family = 4};
 static const uint8_t CID_KEY[16] = "a fuzzer's cid", K_SRV[PMW_KEY_BYTES] = "k_srv",
                      TRUNK_SECRET[PMW_KEY_BYTES] = "trunk";
@@ -35,7 +37,7 @@ struct world {
     uint64_t now;
     struct endpoint client, server;
     struct vcl_session *session;
-    struct vcl_path paths[2];
+    struct vcl_path paths[3]; /* the relay, the direct path, the alias */
     struct relay *relay;
     bool relay_dead, faithful;
     struct streams streams;

@@ -231,11 +231,12 @@ static bool plant_is_seen(enum plant plant, uint64_t from, uint64_t count)
         [PLANTED_FLIP_PAYLOAD] = RULE_NONE,
         [PLANTED_LOSS] = RULE_QUIET,
         [PLANTED_SLOW_MOVE] = RULE_FAILOVER,
+        [PLANTED_OLD_RANKS] = RULE_RANKS,
     };
     static const uint32_t tolerated[PLANTED_COUNT] = {
         [PLANTED_CROSS] = 1u << RULE_I1,
         [PLANTED_SILENCE] = 1u << RULE_I4 | 1u << RULE_QUIET,
-        [PLANTED_FLIP_PAYLOAD] = 1u << RULE_QUIET | 1u << RULE_FAILOVER,
+        [PLANTED_FLIP_PAYLOAD] = 1u << RULE_QUIET | 1u << RULE_FAILOVER | 1u << RULE_RANKS,
     };
     uint64_t seen = 0, wrong = 0;
     for (uint64_t seed = from; seed < from + count; seed++) {

@@ -20,6 +20,8 @@ uint8_t client_paths(const struct simulation *sim, struct rng *rng, struct vcl_p
         paths[nb].addr = host_addr(HOST_HELPER + i, family, PORT_HELPER_CLIENTS);
         paths[nb].helper_id = host_helper_id(HOST_HELPER + i);
     }
+    for (unsigned i = 0; i < nb; i++)
+        paths[i].rank = (uint8_t)rng_below(rng, sim->scenario.rank_max + 1u);
     for (int i = 0; nb > 1 && i < SESSION_CANDIDATES_SHUFFLES; i++) {
         uint64_t a = rng_below(rng, nb), b = rng_below(rng, nb);
         struct vcl_path other = paths[a];
@@ -28,6 +30,7 @@ uint8_t client_paths(const struct simulation *sim, struct rng *rng, struct vcl_p
     }
     if (sim->scenario.direct_path) {
         paths[nb].addr = host_addr(HOST_SERVER, family, PORT_SERVER);
+        paths[nb].rank = VCL_RANK_DIRECT;
         paths[nb++].helper_id = 0;
     }
     return nb;
@@ -151,6 +154,61 @@ void client_check_move(const struct client *client)
     if (client->crash_at_us != NEVER && client->failover_us == 0)
         verdict_fail(&client->sim->world.verdict, client->sim->world.now_us, RULE_FAILOVER,
                      "c%u: a busy session never left a dead helper", client->index);
+}
+
+/* --- ranks ---------------------------------------------------------------------------------------------------- */
+/* A bit for each connection that is open. */
+static uint32_t open_connections(const struct client *client)
+{
+    uint32_t bits = 0;
+    for (uint32_t i = 0; i < client->nb_connections; i++) {
+        const struct connection *c = &client->connections[i];
+        if (c->end[CLIENT].conn && !c->opening && vcl_conn_error(c->end[CLIENT].conn) == 0)
+            bits |= 1u << i;
+    }
+    return bits;
+}
+
+void client_change_ranks(struct client *client, struct rng *rng)
+{
+    struct simulation *sim = client->sim;
+    for (uint8_t i = 0; i < client->peer.nb_paths; i++)
+        if (client->peer.paths[i].helper_id != 0)
+            client->peer.paths[i].rank = (uint8_t)rng_below(rng, RANK_MAX + 1);
+    if (!client->session || client->engine.host->paused_until_us > sim->world.now_us)
+        return;
+    note(client, "path", "candidates have other ranks", 0, 0);
+    if (sim->plant != PLANTED_OLD_RANKS)
+        vcl_session_set_paths(client->session, engine_host_clock(&client->engine), client->peer.paths,
+                              client->peer.nb_paths);
+    client->ranks_witnesses = open_connections(client);
+    world_host_poke(&sim->world, client->engine.host);
+}
+
+void client_check_ranks(struct client *client)
+{
+    struct vcl_session_info info;
+    struct vcl_stats stats;
+    uint8_t best = VCL_RANK_DIRECT, rank = VCL_RANK_DIRECT;
+    if (client->ranks_witnesses == 0)
+        return;
+    vcl_session_info(client->session, &info);
+    vcl_engine_stats(client->engine.engine, &stats);
+    for (uint8_t i = 0; i < client->peer.nb_paths; i++) {
+        const struct vcl_path *p = &client->peer.paths[i];
+        best = p->rank < best ? p->rank : best;
+        rank = p->helper_id == info.active_helper_id ? p->rank : rank;
+    }
+    if ((client->ranks_witnesses & open_connections(client)) == 0)
+        return; /* nobody was there all the time */
+    client->ranks_followed = stats.path_moves > 0;
+    if (rank != best)
+        verdict_fail(&client->sim->world.verdict, client->sim->world.now_us, RULE_RANKS,
+                     "c%u: a busy session is on a path of rank %u; there is one of rank %u", client->index, rank, best);
+    if (stats.path_moves > 1 || stats.ptos > 0)
+        verdict_fail(&client->sim->world.verdict, client->sim->world.now_us, RULE_RANKS,
+                     "c%u: a change of ranks cost %llu moves and %llu PTOs", client->index,
+                     (unsigned long long)stats.path_moves, (unsigned long long)stats.ptos);
 }
 
 static void client_event(void *self, uint64_t now, const struct vcl_event *event)

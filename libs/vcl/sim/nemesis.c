@@ -4,6 +4,7 @@
 
 enum {
     SECOND_US = 1000000,
+    RANKS_US_MAX = 150000,      /* S15: the third of three probes 50 ms apart would be due, and a RESUME is answered */
     HINT_DELAY_US_MIN = 1000,   /* a control plane needs about three missed heartbeats, 20 ms each ... */
     HINT_DELAY_US_MAX = 200000, /* ... or much longer */
 };
@@ -22,6 +23,8 @@ void nemesis_init(struct nemesis *n, struct simulation *sim, struct rng rng)
 {
     *n = (struct nemesis){.rng = rng, .next_at_us = NEVER};
     n->clean_crash_at_us = sim->scenario.clean_crash ? sim->scenario.crash_at_us : NEVER;
+    n->clean_ranks_at_us = sim->scenario.clean_ranks ? sim->scenario.crash_at_us : NEVER;
+    n->ranks_checked_at_us = NEVER;
     for (int i = 0; i < HELPERS_MAX; i++)
         n->hint_at_us[i] = NEVER;
     if (sim->scenario.nemesis.enabled != 0)
@@ -31,6 +34,7 @@ void nemesis_init(struct nemesis *n, struct simulation *sim, struct rng rng)
 uint64_t nemesis_next_at(const struct nemesis *n, const struct simulation *sim)
 {
     uint64_t at = earliest(earliest(n->next_at_us, n->clean_crash_at_us), sim->server.start_at_us);
+    at = earliest(at, earliest(n->clean_ranks_at_us, n->ranks_checked_at_us));
     for (unsigned i = 0; i < sim->scenario.nb_helpers; i++)
         at = earliest(at, earliest(n->hint_at_us[i], sim->helpers[i].restart_at_us));
     return at;
@@ -202,6 +206,21 @@ static void other_paths(struct nemesis *n, struct simulation *sim)
     world_host_poke(&sim->world, client->engine.host);
 }
 
+static void clean_ranks(struct nemesis *n, struct simulation *sim)
+{
+    n->clean_ranks_at_us = NEVER;
+    n->ranks_checked_at_us = sim->world.now_us + RANKS_US_MAX;
+    for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
+        client_change_ranks(&sim->clients[i], &n->rng);
+}
+
+static void check_ranks(struct nemesis *n, struct simulation *sim)
+{
+    n->ranks_checked_at_us = NEVER;
+    for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
+        client_check_ranks(&sim->clients[i]);
+}
+
 static void strike(struct nemesis *n, struct simulation *sim)
 {
     enum fault kind = (enum fault)rng_below(&n->rng, FAULT_NEMESIS_COUNT);
@@ -246,6 +265,9 @@ static void strike(struct nemesis *n, struct simulation *sim)
     case FAULT_PATHS:
         other_paths(n, sim);
         break;
+    case FAULT_RANKS:
+        client_change_ranks(&sim->clients[any_client(n, sim) - HOST_CLIENT], &n->rng);
+        break;
     default:
         break;
     }
@@ -270,6 +292,10 @@ void nemesis_run(struct nemesis *n, struct simulation *sim)
         another_server(n, sim);
     if (n->clean_crash_at_us <= now)
         clean_crash(n, sim);
+    if (n->clean_ranks_at_us <= now)
+        clean_ranks(n, sim);
+    if (n->ranks_checked_at_us <= now)
+        check_ranks(n, sim);
     if (n->next_at_us <= now) {
         strike(n, sim);
         n->next_at_us = now + 1 + rng_exponential(&n->rng, sim->scenario.nemesis.gap_us_mean);

@@ -33,6 +33,7 @@ void result_collect(struct simulation *sim, struct run_result *result)
     engine_result(&sim->server.engine, result);
     for (unsigned i = 0; i < sim->scenario.nb_clients; i++) {
         engine_result(&sim->clients[i].engine, result);
+        result->reranks += sim->clients[i].ranks_followed;
         result->failovers += sim->clients[i].failover_us > 0;
         if (sim->clients[i].failover_us > result->failover_us)
             result->failover_us = sim->clients[i].failover_us;

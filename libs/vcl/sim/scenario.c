@@ -13,6 +13,7 @@ enum {
     CLEAN_CRASH_WITHIN_US = 20000, /* while connections open and their streams are young ... */
     CLEAN_CRASH_BYTES = 2 << 20,   /* ... and long */
     CLEAN_CRASH_RUN_US = 200000,
+    CLEAN_RANKS_ROUNDS = 4096,
     SLEEP_HOLD_US = 2000000,
     SLEEP_RUN_US = 60000000,     /* room for sleeps beyond T_hold, two keepalives (S14) and the longest tombstone */
     FAST_MOVE_US = 1000,         /* between moves, and between hints that ask for one */
@@ -150,8 +151,8 @@ static void make_quiet(struct scenario *s)
     s->workload.slow_reader_ppm = 0;
 }
 
-/* As quiet as that, until one helper dies for good; the faults phase leaves time to see the sessions move. */
-static void make_clean_crash(struct scenario *s, struct rng *rng)
+/* As quiet as that, until one thing happens; the faults phase leaves time to see the sessions move. */
+static void make_clean(struct scenario *s, struct rng *rng)
 {
     vcl_config_defaults(&s->engine); /* the promise is for the default timers */
     s->engine.conns_max = 4 * CONNECTIONS_MAX;
@@ -160,7 +161,6 @@ static void make_clean_crash(struct scenario *s, struct rng *rng)
     s->crash_at_us = rng_below(rng, CLEAN_CRASH_WITHIN_US);
     s->fault_us += CLEAN_CRASH_RUN_US;
     s->quiet = false;
-    s->clean_crash = true;
 }
 
 /* What these two ask for, unless they are not allowed. */
@@ -233,6 +233,7 @@ void scenario_draw(struct scenario *s, uint64_t seed, uint32_t allowed, struct r
     s->nb_clients = (uint8_t)rng_log_between(rng, 1, CLIENTS_MAX);
     s->nb_helpers = (uint8_t)rng_below(rng, HELPERS_MAX + 1);
     s->direct_path = s->nb_helpers == 0 || rng_chance(rng, PPM / 4 * 3);
+    s->rank_max = coin(rng) ? (uint8_t)rng_between(rng, 1, RANK_MAX) : 0;
     s->client_family = rng_chance(rng, PPM / 4) ? 6 : 4;
     s->trunk_family = rng_chance(rng, PPM / 4) ? 6 : 4;
     s->fault_us = rng_log_between(rng, 20000, 4000000);
@@ -251,10 +252,18 @@ void scenario_draw(struct scenario *s, uint64_t seed, uint32_t allowed, struct r
     s->quiet = rng_chance(rng, PPM / 8);
     restrict_faults(s, s->quiet ? 0 : allowed);
     bool crash = coin(rng) && s->nb_helpers + (s->direct_path ? 1 : 0) >= 2 && s->nb_helpers > 0;
+    bool ranks = !crash && s->nb_helpers >= 2;
     if (s->quiet)
         make_quiet(s);
-    if (s->quiet && crash)
-        make_clean_crash(s, rng);
+    s->clean_crash = s->quiet && crash;
+    s->clean_ranks = s->quiet && ranks;
+    if (s->clean_crash || s->clean_ranks)
+        make_clean(s, rng);
+    if (s->clean_ranks) { /* more to look at: conversations that take longer than the proof of a path */
+        s->workload.connections_per_client_max = CONNECTIONS_MAX / CLIENTS_MAX;
+        s->workload.rounds_max = CLEAN_RANKS_ROUNDS;
+        s->workload.bytes_max = CLEAN_RANKS_ROUNDS * 1024;
+    }
     apply_hold_and_moves(s);
 }
 
@@ -270,6 +279,8 @@ void scenario_print(const struct scenario *s)
         printf("  a quiet run\n");
     if (s->clean_crash)
         printf("  a quiet run, but one helper dies at %" PRIu64 " us\n", s->crash_at_us);
+    if (s->clean_ranks)
+        printf("  a quiet run, but candidates have other ranks from %" PRIu64 " us on\n", s->crash_at_us);
     printf("  loss %u ppm (bursts of %u), duplicates %u, reordering %u by up to %" PRIu64
            " us, corruption %u, replay %u, junk %u\n",
            n->loss_ppm, n->loss_burst, n->duplicate_ppm, n->reorder_ppm, n->reorder_us_max, n->corrupt_ppm,

@@ -24,6 +24,7 @@
     X(FAULT_GRAY, "gray")                 /* a link loses a share, or the large ones */                                \
     X(FAULT_HINT, "hint")                 /* the control plane says something, true or not */                          \
     X(FAULT_PATHS, "paths")               /* the control plane gives another list of candidates */                     \
+    X(FAULT_RANKS, "ranks")               /* the control plane gives the candidates other ranks */                     \
     X(FAULT_LATE_TABLE, "late_table")     /* a helper that starts knows no server for a while */                       \
     X(FAULT_KEYS, "keys")                 /* the server's token keys rotate */                                         \
     X(FAULT_CLIENT_CRASH, "client_crash") /* a client process is gone, silently */                                     \
@@ -50,6 +51,8 @@ enum fault {
 };
 const char *fault_name(enum fault fault);
 
+enum { RANK_MAX = 3 }; /* some equal, some not */
+
 struct nemesis_options {
     uint32_t enabled;     /* bit set of faults below FAULT_NEMESIS_COUNT */
     uint64_t gap_us_mean; /* between two faults */
@@ -72,6 +75,7 @@ struct scenario {
     uint64_t seed;
     uint8_t nb_clients, nb_helpers;
     bool direct_path; /* the direct path is a candidate */
+    uint8_t rank_max; /* of a helper, at first; 0: all are equal */
     uint8_t client_family, trunk_family;
     uint64_t fault_us; /* faults happen from 0 to here */
     enum heal heal;
@@ -92,6 +96,7 @@ struct scenario {
     bool clock_offsets;      /* each host's clock starts somewhere else */
     bool short_hold, fast_moves;
     bool clean_crash; /* nothing happens but the end of one helper, at crash_at_us: busy sessions must move at once */
+    bool clean_ranks; /* nothing happens but other ranks, at crash_at_us: sessions must follow, and lose nothing */
     uint64_t crash_at_us;
     bool sleepers; /* clients sleep for longer than engines wait for them: both ends must hear of it */
     uint64_t sleep_us_max;

@@ -19,9 +19,9 @@ enum {
 
 const char *plant_name(enum plant plant)
 {
-    static const char *const names[PLANTED_COUNT] = {"nothing", "flip-payload", "swap",       "skip",
-                                                     "repeat",  "cross",        "stale-path", "silence",
-                                                     "leak",    "drift",        "loss",       "slow-move"};
+    static const char *const names[PLANTED_COUNT] = {"nothing", "flip-payload", "swap",     "skip", "repeat",
+                                                     "cross",   "stale-path",   "silence",  "leak", "drift",
+                                                     "loss",    "slow-move",    "old-ranks"};
     return names[plant];
 }
 
@@ -156,6 +156,7 @@ static void plant_faults(struct simulation *sim)
         sim->world.net.options.loss_ppm += sim->scenario.quiet ? PPM / 50 : 0;
         break;
     case PLANTED_SLOW_MOVE: /* see client.c */
+    case PLANTED_OLD_RANKS:
     case PLANTED_NOTHING:
     case PLANTED_COUNT:
         break;

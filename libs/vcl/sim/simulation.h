@@ -29,6 +29,7 @@ enum plant {
     PLANTED_DRIFT,        /* a run depends on the run before: determinism */
     PLANTED_LOSS,         /* a quiet network loses a little: quiet */
     PLANTED_SLOW_MOVE,    /* moves to another path are not told: failover */
+    PLANTED_OLD_RANKS,    /* clients are not told of other ranks: ranks */
     PLANTED_COUNT
 };
 const char *plant_name(enum plant plant);
@@ -59,6 +60,8 @@ struct client {
     uint64_t retry_at_us;           /* memory was short */
     uint64_t crash_at_us;           /* when its path died under unacknowledged data; NEVER: it did not */
     uint64_t failover_us;           /* how long the session then took to move */
+    uint32_t ranks_witnesses;       /* a bit for each of its connections that was open when ranks changed */
+    bool ranks_followed;            /* ... and the session moved therefore */
     struct connection *connections; /* its own, side by side in the simulation's array */
     uint32_t nb_connections;
 };
@@ -92,13 +95,14 @@ struct nemesis {
     uint64_t next_at_us;
     uint64_t hint_at_us[HELPERS_MAX]; /* when clients are told of a crash or restart; NEVER: nothing to tell */
     uint64_t clean_crash_at_us;       /* NEVER: there is none, or it is over */
+    uint64_t clean_ranks_at_us, ranks_checked_at_us;
     uint64_t hints, faults;
 };
 
 /* What a run has done and suffered; checked: frames and RESUMEs that the wire checker could judge. */
 /* clang-format off */
 #define RUN_COUNTERS(X)                                                                                                \
-    X(connections) X(completed) X(frames) X(bytes) X(resent) X(moves) X(resumes) X(failovers)                                       \
+    X(connections) X(completed) X(frames) X(bytes) X(resent) X(moves) X(resumes) X(failovers) X(reranks)                                       \
     X(batches) X(batched_frames) X(refused)                                                                            \
     X(crashes) X(restarts) X(pauses) X(faults) X(hints) X(lost) X(duplicated) X(reordered) X(corrupted) X(replayed) X(junk)        \
     X(check_drops) X(checked_frames) X(checked_resumes) X(steps)
@@ -150,6 +154,10 @@ void client_leave(struct client *client);
 void client_expect_move(struct client *client, uint16_t helper_id);
 /* At the end of the first phase: it has. */
 void client_check_move(const struct client *client);
+/* Draws other ranks for its candidates and tells the session. */
+void client_change_ranks(struct client *client, struct rng *rng);
+/* As long after that as it may take: a session that was busy all the time is on a path of the best rank. */
+void client_check_ranks(struct client *client);
 /* The process ends, with a farewell to its peers or without. */
 void client_end(struct client *client, bool in_order);
 void server_init(struct server *server, struct simulation *sim, struct rng *rng);

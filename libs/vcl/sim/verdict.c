@@ -7,8 +7,8 @@
 
 const char *rule_name(enum rule rule)
 {
-    static const char *const names[] = {"passed", "I1",     "I2",    "I3",       "I4",         "failover",
-                                        "quiet",  "memory", "error", "contract", "determinism"};
+    static const char *const names[] = {"passed", "I1",    "I2",     "I3",    "I4",       "failover",
+                                        "ranks",  "quiet", "memory", "error", "contract", "determinism"};
     return names[rule];
 }
 

@@ -16,6 +16,7 @@ enum rule {
     RULE_I3,          /* the reply path is that of the highest accepted epoch; epochs never go back */
     RULE_I4,          /* after the faults end, everything is delivered in bounded time */
     RULE_FAILOVER,    /* when nothing but a helper dies, a busy session is back within 50 ms */
+    RULE_RANKS,       /* when nothing but ranks change, a session goes to the best path, once and without loss */
     RULE_QUIET,       /* without any fault nothing is sent twice and no path is left */
     RULE_MEMORY,      /* caps hold, nothing leaks */
     RULE_ERROR,       /* a connection ended in a way that neither its plan nor the faults explain */
