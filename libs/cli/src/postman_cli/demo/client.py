@@ -18,6 +18,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from postman_kit import telemetry
+
+from .. import __version__
 from .ledger import REPLY, REQUEST, ReceivedLedger, SentLedger, message
 
 _PROGRESS_S = 0.2
@@ -158,6 +161,7 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="kernel TCP instead of VCL")
     options = parser.parse_args()
 
+    exported = telemetry.setup("postman-demo-client", __version__)
     vcl: ModuleType | None = None
     if not options.plain:
         import vcl as vcl_module
@@ -178,6 +182,7 @@ def main() -> None:
     for connection in connections:
         connection.sock.close()
     options.ledger.write_text(json.dumps(report))
+    exported.shutdown()
     sys.exit(1 if client.errors else 0)
 
 

@@ -16,6 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from postman_kit import telemetry
+
+from .. import __version__
 from .ledger import REPLY, REQUEST, ReceivedLedger, SentLedger, message
 
 _READ_BYTES = 65536
@@ -120,6 +123,7 @@ def main() -> None:
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda signum, frame: stopping.append(signum))
 
+    exported = telemetry.setup("postman-demo-server", __version__)
     vcl: ModuleType | None = None
     if options.plain:
         listener: Any = socket.create_server((options.host, options.port), backlog=1024)
@@ -136,6 +140,7 @@ def main() -> None:
         report["vcl"] = vcl.stats()
     options.ledger.write_text(json.dumps(report))
     listener.close()
+    exported.shutdown()
     sys.exit(0)
 
 
