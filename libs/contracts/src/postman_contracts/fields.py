@@ -51,7 +51,10 @@ def _finite(value: float) -> float:
 
 
 def _utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be in the years 1 to 9999 in UTC, too") from None
 
 
 def _secret(length_bytes: int) -> tuple[BeforeValidator, PlainSerializer, WithJsonSchema]:

@@ -88,6 +88,14 @@ class MeasurementsTaken(Answer):
     outdated: int
 
 
+class MeasurementPage(Answer):
+    """`GET /v1/measurements?after=&limit=`, by pair; `next` is the `after` of the following page, null on the last."""
+
+    items: list[Measurement]
+    next: str | None = None
+    """The last pair, as `a,b`."""
+
+
 class Demand(Request):
     """What the clients of one group send to one service."""
 
