@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field
 
 from postman_contracts.problems import MEDIA_TYPE, Problem, ProblemType
 from postman_kit.app import ServeError, create_app, listen
-from postman_kit.auth import KeyRing, Role, key_ring_from, require
+from postman_kit.auth import KeyFolder, KeyRing, Role, key_ring_from, require
 from postman_kit.db import DatabaseUnavailable
 from postman_kit.errors import BODY_BYTES_MAX
 from postman_kit.settings import SettingsError
@@ -203,6 +203,26 @@ def test_unusable_key_files_are_refused_by_name(tmp_path: Path, name: str, text:
     (tmp_path / name).write_text(text)
     with pytest.raises(SettingsError, match=name):
         key_ring_from(tmp_path)
+
+
+def test_keys_are_replaced_without_a_restart(tmp_path: Path) -> None:
+    now_s = 0.0
+    old = key_ring_from(tmp_path) and (tmp_path / "agent").read_text().strip()
+    ring = KeyFolder(tmp_path, lambda: now_s)
+    (tmp_path / "agent.next").write_text("another-key-of-agents\n")
+    assert ring.role_of("another-key-of-agents") is None  # it looks once a second at most
+    now_s = 1.0
+    assert ring.role_of("another-key-of-agents") is Role.AGENT
+    assert ring.role_of(old) is Role.AGENT
+    (tmp_path / "agent").unlink()
+    (tmp_path / "operator.bad").write_text("short")  # must not keep the removed one valid
+    now_s = 2.0
+    assert ring.role_of(old) is None
+    assert ring.role_of("another-key-of-agents") is Role.AGENT
+    tmp_path.rename(tmp_path.with_name("away"))
+    now_s = 3.0
+    assert ring.role_of("another-key-of-agents") is Role.AGENT  # nobody is locked out by a folder that is away
+    tmp_path.with_name("away").rename(tmp_path)
 
 
 def test_a_port_in_use_is_said_plainly() -> None:

@@ -75,6 +75,8 @@ def test_keys_of_other_services_are_none_of_ours() -> None:
         ("registry_url = 'http://x:y'", ["'registry_url'", "http://HOST:PORT"]),
         ("registry_url = 'http://:80'", ["'registry_url'", "http://HOST:PORT"]),
         ("nats_url = 'nats://h:port'", ["'nats_url'", "nats://USER:PASSWORD@HOST:PORT"]),
+        ("placement_url = 'https://x:0'", ["'placement_url'", "http://HOST:PORT"]),
+        ("health_url = 'x'", ["'health_url'"]),
         ("nats_url = 'h:4222'", ["'nats_url'", "nats://USER:PASSWORD@HOST:PORT"]),
     ],
 )
@@ -111,3 +113,35 @@ def test_the_api_key_comes_from_a_variable_or_a_file(tmp_path: Path, monkeypatch
             GateSettings.load().client_api_key()
     monkeypatch.setenv("POSTMAN_API_KEY", "from-variable")
     assert GateSettings.load().client_api_key() == "from-variable"
+
+
+def test_urls_with_passwords_come_from_variables_or_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nats.url").write_text("nats://u:s3cret@h:4222\n")
+    monkeypatch.setenv("POSTMAN_NATS_URL_FILE", str(tmp_path / "nats.url"))
+    write(f"database_url_file = '{tmp_path / 'database.url'}'")
+    assert "database.url" in refusal()
+    (tmp_path / "database.url").write_text("postgresql://u:s3cret@h/d")
+    settings = GateSettings.load()
+    assert settings.nats_url.get_secret_value() == "nats://u:s3cret@h:4222"
+    assert settings.required_database_url() == "postgresql://u:s3cret@h/d"
+    monkeypatch.setenv("POSTMAN_NATS_URL", "nats://variable:4222")
+    assert GateSettings.load().nats_url.get_secret_value() == "nats://variable:4222"
+
+
+def test_a_wrong_url_in_a_file_is_told_by_the_files_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nats.url").write_text("s3cret")
+    monkeypatch.setenv("POSTMAN_NATS_URL_FILE", str(tmp_path / "nats.url"))
+    said = refusal()
+    assert "the file that POSTMAN_NATS_URL_FILE names" in said
+    assert "s3cret" not in said
+    (tmp_path / "nats.url").write_bytes(b"\xff")
+    assert str(tmp_path / "nats.url") in refusal()
+
+
+def test_certificate_and_key_belong_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert GateSettings.load().tls_files() is None
+    monkeypatch.setenv("POSTMAN_TLS_CERT_FILE", "cert.pem")
+    with pytest.raises(SettingsError, match="POSTMAN_TLS_KEY_FILE"):
+        GateSettings.load().tls_files()
+    monkeypatch.setenv("POSTMAN_TLS_KEY_FILE", "key.pem")
+    assert GateSettings.load().tls_files() == (Path("cert.pem"), Path("key.pem"))

@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -17,7 +18,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
 from postman_kit.auth import KeyRing
-from postman_kit.errors import RETRY_AFTER_S, BodyLimit, install_problem_answers
+from postman_kit.errors import BODY_BYTES_MAX, RETRY_AFTER_S, BodyLimit, install_problem_answers
 
 GRACE_S: Final = 5
 """How long running requests may take to end after the order to stop."""
@@ -42,12 +43,13 @@ def create_app(
     key_ring: KeyRing,
     ready_checks: Mapping[str, ReadyCheck],
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
+    body_bytes_max: int = BODY_BYTES_MAX,
 ) -> FastAPI:
     """An application with problem documents, a body limit, `/healthz` (lives) and `/readyz` (can work)."""
     app = FastAPI(title=title, version=version, lifespan=lifespan, docs_url="/docs", redoc_url=None)
     app.state.key_ring = key_ring
     install_problem_answers(app)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, bytes_max=body_bytes_max)
 
     @app.get("/healthz", tags=["health"])
     async def healthz() -> dict[str, str]:
@@ -95,10 +97,10 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(app: FastAPI, listener: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT, then end running requests and return."""
+def serve(app: FastAPI, listener: socket.socket, tls: tuple[Path, Path] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then end running requests and return. HTTPS if `tls` has certificate and key."""
     host, port = listener.getsockname()[:2]
-    _log.info("listening", host=host, port=port)
+    certificate, key = tls or (None, None)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -106,7 +108,17 @@ def serve(app: FastAPI, listener: socket.socket) -> None:
         timeout_graceful_shutdown=GRACE_S,
         timeout_keep_alive=30,
         server_header=False,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
     )
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise ServeError(
+            f"cannot serve HTTPS with {certificate} and {key}: {error}. Correct POSTMAN_TLS_CERT_FILE and "
+            "POSTMAN_TLS_KEY_FILE"
+        ) from None
+    _log.info("listening", host=host, port=port, tls=tls is not None)
     # uvicorn raises the signal again once it has stopped in order, for the handler that was there before.
     signal.signal(signal.SIGTERM, lambda *_: None)
     uvicorn.Server(config).run(sockets=[listener])

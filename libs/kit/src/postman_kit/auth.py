@@ -2,14 +2,17 @@
 """Bearer keys with roles: viewer < agent < operator < admin.
 
 Keys are files in one directory, one key each, named by role or `role.anything` (several keys of one role, so that a key
-can be replaced while the other is still in use). At first start one key for each role is made, mode 0600.
+can be replaced while the other is still in use). At first start one key for each role is made, mode 0600. Files that
+come, change or go are noticed within a second: replacing a key needs no restart.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
 from functools import partial
@@ -28,6 +31,7 @@ from postman_kit.settings import SettingsError
 KEY_CHARACTERS_MIN: Final = 16
 KEY_CHARACTERS_MAX: Final = 256
 _KEY_RANDOM_BYTES: Final = 32
+_LOOK_INTERVAL_S: Final = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -56,7 +60,39 @@ class KeyRing:
         return found
 
 
-def key_ring_from(directory: Path) -> KeyRing:
+class KeyFolder(KeyRing):
+    """The keys of a directory as it is now."""
+
+    def __init__(self, directory: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        """SettingsError names a file that cannot be used. Later on such a file is logged, and its key not valid."""
+        self._directory = directory
+        self._clock = clock
+        self._looked_at_s = clock()
+        self._seen = _state_of(directory)
+        super().__init__([_read_key(path) for path in _key_files(directory)])
+
+    def role_of(self, presented: str) -> Role | None:
+        """The role of a key, or None if it is not valid."""
+        if self._clock() - self._looked_at_s >= _LOOK_INTERVAL_S:
+            self._looked_at_s = self._clock()
+            self._look()
+        return super().role_of(presented)
+
+    def _look(self) -> None:
+        try:
+            state = _state_of(self._directory)
+            if state == self._seen:
+                return
+            keys = [key for path in _key_files(self._directory) for key in _usable(path)]
+        except OSError as error:  # the keys that we know stay valid: this is no order to lock everybody out
+            _log.error("the API keys cannot be looked at", directory=str(self._directory), error=str(error))
+            return
+        self._seen = state
+        super().__init__(keys)
+        _log.info("the API keys were read again", count=len(keys))
+
+
+def key_ring_from(directory: Path) -> KeyFolder:
     """Read all keys of a directory; make the directory and one key for each role that has none."""
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -65,9 +101,31 @@ def key_ring_from(directory: Path) -> KeyRing:
             if not any(path.name.split(".")[0] == name for path in directory.iterdir()):
                 kept_secret(directory / name, partial(_new_key, name))
                 _log.info("made an API key", role=name, path=str(directory / name))
-        return KeyRing([_read_key(path) for path in sorted(directory.iterdir()) if not path.name.startswith(".")])
+        return KeyFolder(directory)
     except (OSError, SecretError) as error:
         raise SettingsError(f"API keys in {directory}: {error}. Correct the directory or its permissions") from None
+
+
+def _key_files(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+
+
+def _state_of(directory: Path) -> frozenset[tuple[str, int, int, int]]:
+    """What differs when a file has come, changed or gone."""
+    found = set()
+    for path in _key_files(directory):
+        with contextlib.suppress(FileNotFoundError):
+            about = path.stat()
+            found.add((path.name, about.st_ino, about.st_size, about.st_mtime_ns))
+    return frozenset(found)
+
+
+def _usable(path: Path) -> list[tuple[str, Role]]:
+    try:
+        return [_read_key(path)]
+    except (OSError, SettingsError) as error:
+        _log.error("an API key cannot be used", error=str(error))
+        return []
 
 
 def _new_key(role: str) -> str:

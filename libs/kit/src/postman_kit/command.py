@@ -68,7 +68,7 @@ class ServiceCommand(Generic[S]):
         app = self.build(settings)
         exported.instrument(app)
         try:
-            serve(app, listen(*self.place(settings)))
+            serve(app, listen(*self.place(settings)), settings.tls_files())
         finally:
             exported.shutdown()
 

@@ -4,6 +4,9 @@
 A key of the file is the variable's name in lower case without `POSTMAN_`. The file is `POSTMAN_CONFIG`, else
 `postman.toml` of the working directory if there is one. One file serves all services, so a key may belong to another
 service: only keys with this service's own prefix, or very like one of its names, are refused as misspelt.
+
+The URLs with passwords in them may be in files: `POSTMAN_NATS_URL_FILE` says where, and counts if `POSTMAN_NATS_URL` is
+not set; likewise the database's URL and the API key.
 """
 
 from __future__ import annotations
@@ -15,13 +18,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 ENV_PREFIX: Final = "POSTMAN_"
 CONFIG_VARIABLE: Final = "POSTMAN_CONFIG"
 CONFIG_NAME: Final = "postman.toml"
 _LIKENESS_MIN: Final = 0.9  # difflib ratio: one wrong letter in ten
+_FROM_FILES: Final = ("nats_url", "database_url")
 
 
 class SettingsError(Exception):
@@ -36,15 +40,33 @@ class PostmanSettings(BaseSettings):
     own_prefix: ClassVar[str] = ""
 
     registry_url: str = Field(default="http://127.0.0.1:4780", pattern=r"^https?://[^\s]+$")
+    placement_url: str = Field(default="http://127.0.0.1:4781", pattern=r"^https?://[^\s]+$")
+    health_url: str = Field(default="http://127.0.0.1:4782", pattern=r"^https?://[^\s]+$")
     nats_url: SecretStr = SecretStr("nats://127.0.0.1:4222")
+    nats_url_file: Path | None = None
     database_url: SecretStr = SecretStr("")
+    database_url_file: Path | None = None
     api_key: SecretStr = SecretStr("")
     api_key_file: Path | None = None
+    tls_cert_file: Path | None = None
+    """The certificate chain (PEM) with which a service serves HTTPS."""
+    tls_key_file: Path | None = None
     state_dir: Path = Path(".postman")
 
-    @field_validator("registry_url")
+    @model_validator(mode="before")
     @classmethod
-    def _registry_has_place(cls, value: str) -> str:
+    def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """A secret whose variable is not set comes from its file."""
+        found = {
+            name: _secret_of(Path(values[f"{name}_file"]), name.upper())
+            for name in _FROM_FILES
+            if values.get(f"{name}_file") and not values.get(name)
+        }
+        return {**values, **found}
+
+    @field_validator("registry_url", "placement_url", "health_url")
+    @classmethod
+    def _service_has_place(cls, value: str) -> str:
         _check_place(value, "http://HOST:PORT")
         return value
 
@@ -86,8 +108,8 @@ class PostmanSettings(BaseSettings):
         url = self.database_url.get_secret_value()
         if not _is_database_url(url):
             raise SettingsError(
-                "POSTMAN_DATABASE_URL (or database_url in postman.toml) must be "
-                "postgresql://USER:PASSWORD@HOST:PORT/DATABASE[?ssl=require]. 'postman up' starts one and sets it"
+                "POSTMAN_DATABASE_URL (or the file of POSTMAN_DATABASE_URL_FILE, or database_url in postman.toml) must "
+                "be postgresql://USER:PASSWORD@HOST:PORT/DATABASE[?ssl=require]. 'postman up' starts one and sets it"
             )
         return url
 
@@ -99,14 +121,27 @@ class PostmanSettings(BaseSettings):
             raise SettingsError(
                 f"no API key is set. Set {ENV_PREFIX}API_KEY, or {ENV_PREFIX}API_KEY_FILE to a file with the key"
             )
-        try:
-            content = self.api_key_file.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        return _checked_key(_secret_of(self.api_key_file, "API_KEY"), str(self.api_key_file))
+
+    def tls_files(self) -> tuple[Path, Path] | None:
+        """Certificate and key of a service that serves HTTPS; None for HTTP. SettingsError if one is missing."""
+        if self.tls_cert_file is None and self.tls_key_file is None:
+            return None
+        if self.tls_cert_file is None or self.tls_key_file is None:
             raise SettingsError(
-                f"cannot read the API key from {self.api_key_file}: {error}. Correct {ENV_PREFIX}API_KEY_FILE, or set "
-                f"{ENV_PREFIX}API_KEY"
-            ) from None
-        return _checked_key(content, str(self.api_key_file))
+                f"{ENV_PREFIX}TLS_CERT_FILE and {ENV_PREFIX}TLS_KEY_FILE belong together. Set both, or none"
+            )
+        return self.tls_cert_file, self.tls_key_file
+
+
+def _secret_of(path: Path, variable: str) -> str:
+    """The content of a secret's file, without the line's end."""
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"cannot read {path}: {error}. Correct {ENV_PREFIX}{variable}_FILE, or set {ENV_PREFIX}{variable}"
+        ) from None
 
 
 def _is_database_url(url: str) -> bool:
@@ -179,9 +214,15 @@ def _explain(error: ValidationError, path: Path | None, from_file: dict[str, Any
     for item in error.errors(include_input=False, include_url=False):
         name = ".".join(str(part) for part in item["loc"]) or "?"
         variable = ENV_PREFIX + name.upper()
-        if variable in os.environ or name not in from_file:
+        if variable not in os.environ and name not in from_file and _has_file(name, from_file):
+            place, repair = f"the file that {variable}_FILE names", "correct its content"
+        elif variable in os.environ or name not in from_file:
             place, repair = f"environment variable {variable}", f"correct or unset {variable}"
         else:
             place, repair = f"{path}: key '{name}'", "correct or remove that key"
         lines.append(f"{place}: {item['msg']}; {repair}")
     return "\n".join(lines)
+
+
+def _has_file(name: str, from_file: dict[str, Any]) -> bool:
+    return name in _FROM_FILES and (f"{ENV_PREFIX}{name.upper()}_FILE" in os.environ or f"{name}_file" in from_file)
