@@ -17,12 +17,14 @@ from postman_kit.embedded import EmbeddedNats, EmbeddedPostgres
 from postman_kit.embedded.pytest_fixtures import drop_database, make_database, nats_server, postgres_server
 from postman_kit.migrate import migrate
 from postman_registry.bus import HelperPulse
+from postman_registry.service.assignments import Assignments
 from postman_registry.service.context import Context, Policy
 from postman_registry.service.helpers import Helpers
 from postman_registry.service.resolve import Resolver
 from postman_registry.service.servers import Servers
 from postman_registry.service.upkeep import Upkeep
 from postman_registry.tables import SCHEMA, SCRIPTS
+from postman_registry.verdicts import HelperVerdicts
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -89,9 +91,19 @@ def pulse() -> HelperPulse:
 
 
 @pytest.fixture
-def resolver(context: Context, pulse: HelperPulse) -> Resolver:
+def verdicts() -> HelperVerdicts:
+    return HelperVerdicts()
+
+
+@pytest.fixture
+def assignments(context: Context) -> Assignments:
+    return Assignments(context, age_s_max=3600)
+
+
+@pytest.fixture
+def resolver(context: Context, pulse: HelperPulse, verdicts: HelperVerdicts, assignments: Assignments) -> Resolver:
     """With a cache that keeps for long: what must not be stale is thereby seen."""
-    resolver = Resolver(context, pulse, age_s_max=3600)
+    resolver = Resolver(context, pulse, verdicts, assignments, age_s_max=3600)
     context.on_committed.append(resolver.forget)
     return resolver
 

@@ -44,9 +44,14 @@ def helper_spec(name: str = "h1", address: str = "198.18.0.11") -> HelperSpec:
 
 
 def server_spec(
-    service: str = "echo", host: str = "echo.lab", port: int = 7, address: str = "198.18.0.9", shards: int = 1
+    service: str = "echo",
+    host: str = "echo.lab",
+    port: int = 7,
+    address: str = "198.18.0.9",
+    shards: int = 1,
+    site: str | None = None,
 ) -> ServerSpec:
-    return ServerSpec(service, host, port, address, port, shards)
+    return ServerSpec(service, host, port, address, port, shards, site)
 
 
 async def register_server(servers: Servers, key: str | None = None, **changes: object) -> ServerGranted:

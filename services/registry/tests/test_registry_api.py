@@ -26,6 +26,7 @@ CALLS = [
     ("PUT", "/v1/helpers/1/lease", {"incarnation": 1, "state": "up"}, "agent"),
     ("DELETE", "/v1/helpers/1?incarnation=1", None, "agent"),
     ("POST", "/v1/helpers/1/drain", None, "operator"),
+    ("POST", "/v1/helpers/1/undrain", None, "operator"),
     ("GET", "/v1/helpers", None, "viewer"),
     ("GET", "/v1/helpers/1", None, "viewer"),
     ("POST", "/v1/servers", SERVER, "agent"),
@@ -149,6 +150,9 @@ WRONG: list[tuple[str, str, Any]] = [
     ("GET", "/v1/resolve?host=a&port=7&service=b", None),
     ("GET", "/v1/resolve?host=a%00&port=7", None),
     ("GET", "/v1/resolve?service=echo&agent=%20", None),
+    ("GET", "/v1/resolve?service=echo&group=%20", None),
+    ("GET", "/v1/resolve?service=echo&site=a%00", None),
+    ("POST", "/v1/servers", SERVER | {"site": ""}),
     ("POST", "/v1/tokens", {"server_id": 0}),
 ]
 
@@ -219,7 +223,8 @@ async def test_facts_and_orders_reach_the_bus(registry: Registry, nats_server: E
         (("helper", "draining"), 1, 1),
     ]
     await until(lambda: sorted(heard), lambda found: found == sorted(wanted))
-    await until(lambda: orders, lambda found: found == ["drain"])
+    assert (await registry.client("operator").post("/v1/helpers/1/undrain")).json() == {"desired_state": "up"}
+    await until(lambda: orders, lambda found: found == ["drain", "undrain"])
     await bus.stop()
 
 

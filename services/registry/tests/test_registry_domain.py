@@ -17,12 +17,14 @@ from postman_registry.choice import HELPERS_OFFERED_MAX, choose_server, choose_s
 from postman_registry.domain import (
     Helper,
     HelperStatus,
+    NotDrainable,
     Server,
     ServerStatus,
     StaleIncarnation,
     helper_expire,
     helper_leave,
     helper_order_drain,
+    helper_order_undrain,
     helper_register,
     helper_renew,
     server_expire,
@@ -60,10 +62,9 @@ def test_a_first_registration_is_incarnation_1() -> None:
 
 
 def test_a_second_registration_supersedes_a_live_one() -> None:
-    helper, events = helper_register(a_helper(is_draining_ordered=True), 1, helper_spec(), now=NOW, lease_ttl=TTL)
+    helper, events = helper_register(a_helper(), 1, helper_spec(), now=NOW, lease_ttl=TTL)
     assert kinds(events) == [("down", 1, "superseded")]
     assert (helper.incarnation, helper.status) == (2, HelperStatus.STARTING)
-    assert not helper.is_draining_ordered
 
 
 @pytest.mark.parametrize("status", [HelperStatus.DOWN, HelperStatus.GONE, HelperStatus.STARTING])
@@ -76,7 +77,7 @@ def test_a_registration_after_one_that_was_not_up_ends_nothing(status: HelperSta
     ("status", "ordered", "reported", "expected", "events"),
     [
         (HelperStatus.STARTING, False, "up", HelperStatus.UP, [("up", 1, "serving")]),
-        (HelperStatus.STARTING, True, "up", HelperStatus.DRAINING, [("draining", 1, "serving")]),
+        (HelperStatus.STARTING, True, "up", HelperStatus.DRAINING, [("draining", 1, "ordered")]),
         (HelperStatus.UP, False, "up", HelperStatus.UP, []),
         (HelperStatus.UP, False, "draining", HelperStatus.DRAINING, [("draining", 1, "reported")]),
         (HelperStatus.DRAINING, False, "up", HelperStatus.UP, [("up", 1, "reported")]),
@@ -117,6 +118,32 @@ def test_an_order_to_drain_holds() -> None:
     drained, events = helper_order_drain(a_helper())
     assert kinds(events) == [("draining", 1, "ordered")]
     assert helper_order_drain(drained) == (drained, [])
+    restarted, _ = helper_register(drained, 1, helper_spec(), now=NOW, lease_ttl=TTL)
+    assert restarted.is_draining_ordered
+    renewed, _ = helper_renew(restarted, 2, "up", None, now=NOW, lease_ttl=TTL)
+    assert renewed.status is HelperStatus.DRAINING
+
+
+def test_an_order_to_serve_again_counts_when_the_helper_says_that_it_does() -> None:
+    drained, _ = helper_order_drain(a_helper())
+    free = helper_order_undrain(drained)
+    assert (free.status, free.is_draining_ordered) == (HelperStatus.DRAINING, False)
+    still, events = helper_renew(free, 1, "draining", None, now=NOW, lease_ttl=TTL)
+    assert (still.status, events) == (HelperStatus.DRAINING, [])
+    serving, events = helper_renew(still, 1, "up", None, now=NOW, lease_ttl=TTL)
+    assert (serving.status, kinds(events)) == (HelperStatus.UP, [("up", 1, "reported")])
+
+
+def test_an_order_to_drain_is_not_for_the_next_owner_of_the_id() -> None:
+    drained, _ = helper_order_drain(a_helper(status=HelperStatus.DOWN))
+    assert drained.is_draining_ordered
+    other, _ = helper_register(drained, 1, helper_spec("other"), now=NOW, lease_ttl=TTL)
+    assert not other.is_draining_ordered
+
+
+def test_what_is_gone_cannot_drain() -> None:
+    with pytest.raises(NotDrainable):
+        helper_order_drain(a_helper(status=HelperStatus.GONE))
 
 
 def test_a_lease_ends_at_its_time_and_once() -> None:
@@ -206,7 +233,7 @@ def some_helpers(count: int, **loads: float) -> list[Helper]:
 
 def test_clients_spread_and_each_always_gets_the_same() -> None:
     helpers = some_helpers(4)
-    first = Counter(helpers_in_order(helpers, f"client {number}")[0].helper_id for number in range(4000))
+    first = Counter(helpers_in_order(helpers, f"client {number}")[0].helper.helper_id for number in range(4000))
     assert len(first) == 4
     assert all(800 < count < 1200 for count in first.values())  # 1000 each; five standard deviations are 137
     assert helpers_in_order(helpers, "c") == helpers_in_order(list(reversed(helpers)), "c")
@@ -217,12 +244,12 @@ def test_a_helper_that_goes_moves_only_its_own_clients() -> None:
     for number in range(200):
         before = helpers_in_order(helpers, f"client {number}")[0]
         after = helpers_in_order(helpers[1:], f"client {number}")[0]
-        assert after == before or before == helpers[0]
+        assert after == before or before.helper == helpers[0]
 
 
 def test_less_loaded_helpers_come_first() -> None:
     helpers = some_helpers(3, h1=0.9, h2=0.1, h3=0.6)
-    assert [helper.helper_id for helper in helpers_in_order(helpers, "c")] == [2, 3, 1]
+    assert [ranked.helper.helper_id for ranked in helpers_in_order(helpers, "c")] == [2, 3, 1]
 
 
 @pytest.mark.parametrize(("load", "step"), [(-1, 0), (0, 0), (0.24, 0), (0.25, 1), (0.99, 3), (1, 3), (7e300, 3)])

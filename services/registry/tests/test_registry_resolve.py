@@ -30,7 +30,7 @@ async def test_resolve_by_name_by_address_and_by_service(
         await resolver.by_host("198.18.0.9", 7, "c"),
         await resolver.by_service("echo", "c"),
     ):
-        assert (resolved.server, [helper.helper_id for helper in resolved.helpers]) == (server, [1])
+        assert (resolved.server, [offered.helper.helper_id for offered in resolved.helpers]) == (server, [1])
         assert 0 <= resolved.shard < 3
     for nothing in (resolver.by_host("echo.lab", 8, "c"), resolver.by_host("x", 7, "c"), resolver.by_service("x", "c")):
         await refused(ProblemType.NO_VCL_SERVER, 404, nothing)
@@ -80,7 +80,7 @@ async def test_helpers_that_drain_or_left_are_not_offered(
         "report": lambda: helpers.renew(1, 1, "draining", None, None),
     }
     await calls[end]()  # type: ignore[misc]
-    assert [helper.helper_id for helper in (await resolver.by_service("echo", "c")).helpers] == [2]
+    assert [offered.helper.helper_id for offered in (await resolver.by_service("echo", "c")).helpers] == [2]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ async def test_heartbeats_are_fresher_than_leases(
         await pulse.on_heartbeat("", message)
 
     async def order() -> list[int]:
-        return [helper.helper_id for helper in (await resolver.by_service("echo", "c")).helpers]
+        return [offered.helper.helper_id for offered in (await resolver.by_service("echo", "c")).helpers]
 
     for name in "ab":
         await serving(helpers, name)

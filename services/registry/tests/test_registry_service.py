@@ -144,11 +144,34 @@ async def test_leaving_twice_is_one_fact(helpers: Helpers, context: Context) -> 
     assert [fact[0] for fact in await facts(context)] == ["helper.up", "helper.gone"]
 
 
-async def test_an_order_to_drain_is_told_with_the_lease_and_ends_with_the_next_start(helpers: Helpers) -> None:
+async def test_an_order_to_drain_is_told_with_the_lease_and_holds_until_it_is_taken_back(
+    helpers: Helpers, context: Context
+) -> None:
     await serving(helpers)
     await helpers.order_drain(1)
     assert (await helpers.renew(1, 1, "up", None, None)).helper.is_draining_ordered
-    assert not (await helpers.register(helper_spec())).helper.is_draining_ordered
+    await serving(helpers)
+    assert (await helpers.get(1)).status is HelperStatus.DRAINING
+    await helpers.order_undrain(1)
+    await helpers.order_undrain(1)
+    assert not (await helpers.renew(1, 2, "draining", None, None)).helper.is_draining_ordered
+    assert (await helpers.renew(1, 2, "up", None, None)).helper.status is HelperStatus.UP
+    assert await facts(context) == [
+        ("helper.up", 1, 1, "serving"),
+        ("helper.draining", 1, 1, "ordered"),
+        ("helper.down", 1, 1, "superseded"),
+        ("helper.draining", 1, 2, "ordered"),
+        ("helper.up", 1, 2, "reported"),
+    ]
+
+
+async def test_what_cannot_drain_is_said(helpers: Helpers) -> None:
+    await refused(ProblemType.UNKNOWN_HELPER, 404, helpers.order_drain(1))
+    await refused(ProblemType.UNKNOWN_HELPER, 404, helpers.order_undrain(1))
+    await serving(helpers)
+    await helpers.leave(1, 1)
+    await refused(ProblemType.NOT_DRAINABLE, 409, helpers.order_drain(1))
+    await helpers.order_undrain(1)
 
 
 async def test_the_server_table_is_sent_when_it_changed(helpers: Helpers, servers: Servers) -> None:

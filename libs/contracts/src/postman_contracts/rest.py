@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel, ConfigDict, Field
 
 from postman_contracts.fields import (
+    Epoch,
     HelperId,
     HelperReportedState,
     HelperState,
@@ -102,6 +103,14 @@ class HelperLease(Answer):
     lease_ttl_s: Seconds
     servers: list[TrunkServer] | None
     servers_version: ServersVersion
+    desired_state: HelperReportedState
+    assignment_epoch: Epoch | None = None
+    """The epoch in force at the registry: a helper that missed its announcement is prepared for it with this answer."""
+
+
+class HelperOrdered(Answer):
+    """Answer of `POST /v1/helpers/{id}/drain` and `.../undrain`: what the helper shall be from now on."""
+
     desired_state: HelperReportedState
 
 

@@ -20,6 +20,7 @@ from postman_kit.db import Database
 from postman_kit.outbox import OutboxPublisher
 from postman_registry import __version__, api
 from postman_registry.bus import HelperPulse, subscribe
+from postman_registry.service.assignments import Assignments
 from postman_registry.service.context import Context, Policy
 from postman_registry.service.helpers import Helpers
 from postman_registry.service.resolve import Resolver
@@ -27,6 +28,7 @@ from postman_registry.service.servers import Servers
 from postman_registry.service.upkeep import Upkeep
 from postman_registry.settings import RegistrySettings
 from postman_registry.tables import SCHEMA, SCRIPTS, outbox
+from postman_registry.verdicts import HelperVerdicts
 
 
 def policy_from(settings: RegistrySettings) -> Policy:
@@ -50,7 +52,10 @@ def build(settings: RegistrySettings) -> FastAPI:
     bus = Bus(settings.nats_url.get_secret_value(), name="postman-registry")
     context = Context(database, policy_from(settings))
     pulse = HelperPulse()
-    resolver = Resolver(context, pulse, age_s_max=settings.registry_resolve_age_ms_max / 1000)
+    verdicts = HelperVerdicts()
+    answer_age_s_max = settings.registry_resolve_age_ms_max / 1000
+    assignments = Assignments(context, age_s_max=answer_age_s_max)
+    resolver = Resolver(context, pulse, verdicts, assignments, age_s_max=answer_age_s_max)
     publisher = OutboxPublisher(database, outbox, bus)
     upkeep = Upkeep(context, sweep_interval_s=settings.registry_sweep_interval_s)
     context.on_committed += [resolver.forget, publisher.wake]
@@ -58,13 +63,14 @@ def build(settings: RegistrySettings) -> FastAPI:
         ("postman.bus.messages", bus.counters),
         ("postman.outbox.messages", publisher.counters),
         ("postman.registry.resolves", resolver.counters),
+        ("postman.registry.assignments", assignments.counters),
         ("postman.registry.expiries", upkeep.counters),
     ):
         telemetry.export_counters(name, counters)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await subscribe(bus, pulse)
+        await subscribe(bus, pulse, verdicts, assignments)
         await bus.start()
         tasks = [asyncio.create_task(upkeep.run()), asyncio.create_task(publisher.run())]
         try:

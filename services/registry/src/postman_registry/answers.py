@@ -50,6 +50,7 @@ def server_answer(server: Server) -> rest.Server:
         data_address=spec.data_address,
         udp_port=spec.udp_port,
         shards=spec.shards,
+        site=spec.site,
         lease_expires_at=server.lease_expires_at,
     )
 
@@ -92,6 +93,7 @@ def helper_lease(view: HelperView, lease_ttl: timedelta) -> rest.HelperLease:
         servers=None if view.trunk_ends is None else trunk_servers(view.trunk_ends, view.helper),
         servers_version=view.servers_version,
         desired_state="draining" if view.helper.is_draining_ordered else "up",
+        assignment_epoch=view.assignment_epoch,
     )
 
 
@@ -132,10 +134,12 @@ def resolution(resolved: Resolved) -> rest.Resolution:
         udp_port=server.spec.udp_port + resolved.shard,
         helpers=[
             rest.HelperChoice(
-                helper_id=helper.helper_id,
-                data_address=helper.spec.data_address,
-                client_port=helper.spec.client_port,
+                helper_id=offered.helper.helper_id,
+                data_address=offered.helper.spec.data_address,
+                client_port=offered.helper.spec.client_port,
+                rank=offered.rank,
             )
-            for helper in resolved.helpers
+            for offered in resolved.helpers
         ],
+        assignment_epoch=resolved.assignment_epoch,
     )

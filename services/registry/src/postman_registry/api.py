@@ -16,7 +16,8 @@ from postman_kit.auth import Role, require
 from postman_kit.bus import Bus
 from postman_kit.errors import ProblemError
 from postman_registry import answers
-from postman_registry.bus import order_drain
+from postman_registry.assignments import ClientPlace
+from postman_registry.bus import order
 from postman_registry.domain import HelperSpec, ServerSpec
 from postman_registry.service.context import Context
 from postman_registry.service.helpers import Helpers
@@ -82,11 +83,22 @@ async def remove_helper(helper_id: HelperIdPath, incarnation: IncarnationQuery, 
 
 
 @router.post("/helpers/{helper_id}/drain", status_code=202, dependencies=[operator], tags=["helpers"])
-async def drain_helper(helper_id: HelperIdPath, services: ServicesDep) -> dict[str, str]:
-    """Take no more sessions to this helper; it hears so on the bus and with its next lease renewal."""
+async def drain_helper(helper_id: HelperIdPath, services: ServicesDep) -> rest.HelperOrdered:
+    """Take no more sessions to this helper, until the order to serve again, whether it restarts or not.
+
+    It hears so on the bus and with its next lease renewal.
+    """
     await services.helpers.order_drain(helper_id)
-    await order_drain(services.bus, helper_id)
-    return {"desired_state": "draining"}
+    await order(services.bus, helper_id, "drain")
+    return rest.HelperOrdered(desired_state="draining")
+
+
+@router.post("/helpers/{helper_id}/undrain", status_code=202, dependencies=[operator], tags=["helpers"])
+async def undrain_helper(helper_id: HelperIdPath, services: ServicesDep) -> rest.HelperOrdered:
+    """Take sessions to this helper again. It is offered once its supervisor says that it serves."""
+    await services.helpers.order_undrain(helper_id)
+    await order(services.bus, helper_id, "undrain")
+    return rest.HelperOrdered(desired_state="up")
 
 
 @router.get("/helpers", dependencies=[viewer], tags=["helpers"])
@@ -114,7 +126,7 @@ async def register_server(
     if body.udp_port + body.shards - 1 > 65535:
         raise _invalid("udp_port", f"{body.shards} shards from this port on go beyond 65535")
     digest = sha256(body.model_dump_json().encode()).digest()
-    granted = await services.servers.register(ServerSpec(**body.model_dump(exclude={"site"})), idempotency_key, digest)
+    granted = await services.servers.register(ServerSpec(**body.model_dump()), idempotency_key, digest)
     context = services.context
     return answers.server_grant(granted, context.required_cid_key(), context.policy.server_lease_ttl)
 
@@ -154,13 +166,16 @@ async def resolve(
     port: Annotated[int | None, Query(ge=1, le=65535)] = None,
     service: Annotated[Name | None, Query()] = None,
     agent_name: Annotated[Name | None, Query(alias="agent")] = None,
+    group: Annotated[Name | None, Query(description="the client's group at placement")] = None,
+    site: Annotated[Name | None, Query(description="where the client is")] = None,
 ) -> rest.Resolution:
     """Where a server is, by which helpers, with which token. Either `host` and `port`, or `service`."""
     client = _client(request, agent_name)
+    place = ClientPlace(group, site, request.client.host if request.client else None)
     if service is not None and host is None and port is None:
-        return answers.resolution(await services.resolver.by_service(service, client))
+        return answers.resolution(await services.resolver.by_service(service, client, place))
     if service is None and host is not None and port is not None:
-        return answers.resolution(await services.resolver.by_host(host, port, client))
+        return answers.resolution(await services.resolver.by_host(host, port, client, place))
     raise _invalid("host" if host is None else "port", "give either host and port, or service")
 
 

@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All NATS of the registry: the stream of facts, orders to helpers, and what heartbeats say of their load."""
+"""All NATS of the registry: the stream of facts, orders to helpers, and what it hears of helpers and assignments."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 from postman_contracts import subjects
-from postman_contracts.messages import HelperHeartbeat, HelperOrder
+from postman_contracts.messages import AssignmentsChanged, HelperHeartbeat, HelperOrder, HelperVerdict
 from postman_kit.bus import Bus
 from postman_kit.facts import FACTS
+from postman_registry.service.assignments import Assignments
+from postman_registry.verdicts import HelperVerdicts
+
+DURABLE: Final = "registry"
+"""The name under which NATS keeps which facts the registry has taken."""
 
 _PULSE_AGE_S_MAX: Final = 5.0  # five of the slowest heartbeats
 
@@ -36,12 +41,16 @@ class HelperPulse:
         return beat
 
 
-async def subscribe(bus: Bus, pulse: HelperPulse) -> None:
-    """Make the stream, listen to heartbeats."""
+async def subscribe(bus: Bus, pulse: HelperPulse, verdicts: HelperVerdicts, assignments: Assignments) -> None:
+    """Make the stream; listen to heartbeats and verdicts; take the assignments, each once and in order."""
     await bus.ensure_stream(FACTS)
     await bus.subscribe(subjects.HELPER_HEARTBEATS_ALL, HelperHeartbeat, pulse.on_heartbeat)
+    await bus.subscribe(subjects.HELPER_VERDICTS_ALL, HelperVerdict, verdicts.on_verdict)
+    await bus.subscribe_durable(
+        FACTS, subjects.ASSIGNMENT_FACTS_ALL, AssignmentsChanged, assignments.on_changed, durable=DURABLE
+    )
 
 
-async def order_drain(bus: Bus, helper_id: int) -> None:
-    """Tell a helper to drain. It may be lost: the answer to its next lease renewal says the same."""
-    await bus.publish(subjects.helper_order(helper_id), HelperOrder(order="drain"))
+async def order(bus: Bus, helper_id: int, what: Literal["drain", "undrain"]) -> None:
+    """Tell a helper what to do. It may be lost: the answer to its next lease renewal says the same."""
+    await bus.publish(subjects.helper_order(helper_id), HelperOrder(order=what))

@@ -8,14 +8,20 @@ two names, so that a helper that comes or goes moves only its own clients.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
 from postman_contracts.fields import STAT_LOAD
+from postman_registry.assignments import Assignment
 from postman_registry.domain import Helper, Server
 
 HELPERS_OFFERED_MAX: Final = 7
 """A session has at most 8 paths (VCL_PATHS_MAX in engine.h), one of them direct."""
+
+RANK_SUSPECT: Final = 254
+"""Of a helper that health suspects, whatever it is assigned to: after all others, before the direct path (255)."""
 
 _LOAD_STEPS: Final = 4
 """Loads are compared in quarters: finer, and all clients would run after the least loaded helper of the moment."""
@@ -42,10 +48,33 @@ def load_step(stats: dict[str, int | float]) -> int:
     return min(int(load * _LOAD_STEPS), _LOAD_STEPS - 1)
 
 
-def helpers_in_order(helpers: Iterable[Helper], client: str) -> Sequence[Helper]:
-    """The helpers to offer, best first: less loaded ones before, equals in this client's own order."""
+@dataclass(frozen=True, slots=True)
+class RankedHelper:
+    """A helper as it is offered to one client; the ranks are those of the contract's HelperChoice."""
 
-    def rank(helper: Helper) -> tuple[int, int]:
-        return load_step(helper.stats), -weight(client, f"helper {helper.helper_id}")
+    helper: Helper
+    rank: int
 
-    return sorted(helpers, key=rank)[:HELPERS_OFFERED_MAX]
+
+def helpers_in_order(
+    helpers: Iterable[Helper],
+    client: str,
+    assignment: Assignment | None = None,
+    suspects: AbstractSet[int] = frozenset(),
+) -> Sequence[RankedHelper]:
+    """The helpers to offer, best first: by rank, then less loaded ones before, equals in this client's own order.
+
+    Without an assignment all have rank 0. An assigned helper that is not among `helpers` is simply absent.
+    """
+
+    def rank(helper: Helper) -> int:
+        if helper.helper_id in suspects:
+            return RANK_SUSPECT
+        return assignment.rank(helper.helper_id) if assignment else 0
+
+    def order(ranked: RankedHelper) -> tuple[int, int, int]:
+        helper = ranked.helper
+        return ranked.rank, load_step(helper.stats), -weight(client, f"helper {helper.helper_id}")
+
+    ranked = (RankedHelper(helper, rank(helper)) for helper in helpers)
+    return sorted(ranked, key=order)[:HELPERS_OFFERED_MAX]

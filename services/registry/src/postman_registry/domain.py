@@ -10,6 +10,8 @@ it had only been cut off. Each change returns the new state and the events that 
     (none) ------> starting ------> up <-------- draining     all three ------> down
                                     |  --------->  |                 up <------ renews
                                     +---- leaves --+---> gone
+
+An operator's order to drain belongs to the helper's name: it holds through restarts until the order to serve again.
 """
 
 from __future__ import annotations
@@ -40,6 +42,10 @@ class ServerStatus(StrEnum):
 
 class StaleIncarnation(Exception):
     """The caller is not the current incarnation, or that one has ended."""
+
+
+class NotDrainable(Exception):
+    """The helper has ended: there is nothing that could drain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,7 @@ def helper_register(
     previous: Helper | None, helper_id: int, spec: HelperSpec, *, now: datetime, lease_ttl: timedelta
 ) -> HelperChange:
     """A helper starts. `previous` is what had this id before; its incarnation ends here."""
+    is_same = previous is not None and previous.spec.name == spec.name  # else another name got the id of a dead one
     events = []
     if previous is not None and previous.status in (HelperStatus.UP, HelperStatus.DRAINING):
         events.append(HelperEvent("down", helper_id, previous.incarnation, "superseded"))
@@ -112,7 +119,7 @@ def helper_register(
         incarnation=previous.incarnation + 1 if previous else 1,
         spec=spec,
         status=HelperStatus.STARTING,
-        is_draining_ordered=False,
+        is_draining_ordered=previous is not None and is_same and previous.is_draining_ordered,
         lease_expires_at=now + lease_ttl,
         stats={},
     )
@@ -140,19 +147,32 @@ def helper_renew(
     )
     if status is helper.status:
         return renewed, []
-    reasons = {HelperStatus.STARTING: "serving", HelperStatus.DOWN: "lease-renewed"}
-    reason = reasons.get(helper.status, "reported")
     kind: Literal["up", "draining"] = "draining" if status is HelperStatus.DRAINING else "up"
-    return renewed, [HelperEvent(kind, helper.helper_id, incarnation, reason)]
+    return renewed, [HelperEvent(kind, helper.helper_id, incarnation, _renewal_reason(helper, kind))]
+
+
+def _renewal_reason(was: Helper, kind: Literal["up", "draining"]) -> str:
+    if was.status is HelperStatus.DOWN:
+        return "lease-renewed"
+    if kind == "draining" and was.is_draining_ordered:
+        return "ordered"
+    return "serving" if was.status is HelperStatus.STARTING else "reported"
 
 
 def helper_order_drain(helper: Helper) -> HelperChange:
-    """An operator wants it to take no more sessions. Holds until its next start."""
+    """An operator wants it to take no more sessions, now and after each restart, until `helper_order_undrain`."""
+    if helper.status is HelperStatus.GONE:
+        raise NotDrainable
     drained = replace(helper, is_draining_ordered=True)
     if helper.status is not HelperStatus.UP:
         return drained, []
     drained = replace(drained, status=HelperStatus.DRAINING)
     return drained, [HelperEvent("draining", helper.helper_id, helper.incarnation, "ordered")]
+
+
+def helper_order_undrain(helper: Helper) -> Helper:
+    """An operator wants it to serve again. It is `up` once it says so itself, with its next renewal."""
+    return replace(helper, is_draining_ordered=False)
 
 
 def helper_leave(helper: Helper, incarnation: int) -> HelperChange:
@@ -186,6 +206,7 @@ class ServerSpec:
     data_address: str
     udp_port: int
     shards: int
+    site: str | None
 
 
 @dataclass(frozen=True, slots=True)

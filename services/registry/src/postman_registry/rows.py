@@ -7,6 +7,8 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from postman_contracts.messages import Assigned
+from postman_registry.assignments import Assignment
 from postman_registry.domain import Helper, HelperSpec, HelperStatus, Server, ServerSpec, ServerStatus
 from postman_registry.keys import SigningKey
 
@@ -63,6 +65,7 @@ def server_from(row: Row[Any]) -> Server:
             data_address=row.data_address,
             udp_port=row.udp_port,
             shards=row.shards,
+            site=row.site,
         ),
         status=ServerStatus(row.status),
         lease_expires_at=row.lease_expires_at,
@@ -81,9 +84,33 @@ def server_values(server: Server) -> dict[str, Any]:
         "data_address": spec.data_address,
         "udp_port": spec.udp_port,
         "shards": spec.shards,
+        "site": spec.site,
         "status": server.status.value,
         "lease_expires_at": server.lease_expires_at,
         "ended_at": server.ended_at,
+    }
+
+
+def assignment_from(row: Row[Any]) -> Assignment:
+    """An assignment from its row."""
+    return Assignment(
+        group=row.group_name,
+        site=row.site,
+        prefixes=tuple(row.prefixes),
+        primary=row.primary_helper,
+        backup=row.backup_helper,
+    )
+
+
+def assignment_values(assigned: Assigned) -> dict[str, Any]:
+    """All columns of an assignment but its epoch."""
+    return {
+        "service": assigned.service,
+        "group_name": assigned.group,
+        "site": assigned.site,
+        "prefixes": list(assigned.prefixes),
+        "primary_helper": assigned.primary,
+        "backup_helper": assigned.backup,
     }
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Sequence,
     String,
     Table,
+    Uuid,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -59,6 +60,7 @@ servers: Final = Table(
     Column("data_address", String(45), nullable=False),
     Column("udp_port", Integer, nullable=False),
     Column("shards", Integer, nullable=False),
+    Column("site", String(63)),
     Column("status", String(16), nullable=False),
     Column("lease_expires_at", DateTime(timezone=True), nullable=False),
     Column("ended_at", DateTime(timezone=True)),
@@ -84,12 +86,42 @@ secrets: Final = Table(
     Column("value", LargeBinary, nullable=False),
 )
 
-# One row: `servers_version`. A row and not a sequence: a version must not be seen before the change that it counts.
+# Two rows: `servers_version` and `assignment_epoch`, the epoch in force (0: none yet). Rows and not sequences: a number
+# must not be seen before the change that it counts.
 counters: Final = Table(
     "counters",
     metadata,
     Column("name", String(32), primary_key=True),
     Column("value", BigInteger, nullable=False),
+)
+
+# Epochs of placement's assignments: the one in force, and later ones whose parts are still coming.
+assignment_epochs: Final = Table(
+    "assignment_epochs",
+    metadata,
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("placement_id", Uuid, nullable=False),
+    Column("parts", Integer, nullable=False),
+    Column("parts_missing", Integer, nullable=False),
+)
+
+assignment_parts: Final = Table(
+    "assignment_parts",
+    metadata,
+    Column("epoch", BigInteger, ForeignKey(assignment_epochs.c.epoch, ondelete="CASCADE"), primary_key=True),
+    Column("part", Integer, primary_key=True),
+)
+
+assignments: Final = Table(
+    "assignments",
+    metadata,
+    Column("epoch", BigInteger, ForeignKey(assignment_epochs.c.epoch, ondelete="CASCADE"), primary_key=True),
+    Column("service", String(63), primary_key=True),
+    Column("group_name", String(63), primary_key=True),
+    Column("site", String(63), nullable=False),
+    Column("prefixes", JSONB, nullable=False),
+    Column("primary_helper", Integer, nullable=False),
+    Column("backup_helper", Integer),
 )
 
 outbox: Final = outbox_table(metadata, SCHEMA)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Use-cases of helpers: register, renew, leave, drain, look."""
+"""Use-cases of helpers: register, renew, leave, drain and serve again, look."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from postman_contracts.problems import ProblemType
 from postman_kit.db import Connection
 from postman_kit.errors import ProblemError
 from postman_registry import store as shared
+from postman_registry import store_assignments as assignment_store
 from postman_registry import store_helpers as store
 from postman_registry import store_servers as server_store
 from postman_registry.domain import (
     Helper,
     HelperChange,
     HelperSpec,
+    NotDrainable,
     StaleIncarnation,
     helper_leave,
     helper_order_drain,
+    helper_order_undrain,
     helper_register,
     helper_renew,
 )
@@ -33,6 +36,8 @@ class HelperView:
     helper: Helper
     trunk_ends: list[TrunkEnd] | None
     servers_version: int
+    assignment_epoch: int | None
+    """The epoch in force when the servers were read."""
 
 
 class Helpers:
@@ -106,13 +111,23 @@ class Helpers:
         context.committed(events)
 
     async def order_drain(self, helper_id: int) -> None:
-        """An operator wants it to take no more sessions; it is not offered from now on."""
+        """An operator wants it to take no more sessions; it is not offered from now on, nor after a restart."""
         context, now = self._context, self._context.clock()
         async with context.database.transaction() as connection:
-            helper, events = helper_order_drain(await _required(connection, helper_id, lock=True))
+            helper = await _required(connection, helper_id, lock=True)
+            try:
+                helper, events = helper_order_drain(helper)
+            except NotDrainable:
+                raise _gone(helper) from None
             await store.save(connection, helper)
             await context.record(connection, events, now)
         context.committed(events)
+
+    async def order_undrain(self, helper_id: int) -> None:
+        """An operator wants it to serve again; it is offered once it has said that it does."""
+        async with self._context.database.transaction() as connection:
+            helper = await _required(connection, helper_id, lock=True)
+            await store.save(connection, helper_order_undrain(helper))
 
     async def get(self, helper_id: int) -> Helper:
         """One helper."""
@@ -125,10 +140,10 @@ class Helpers:
             return await store.page(connection, after, limit)
 
     async def _view(self, connection: Connection, helper: Helper, known_version: int | None) -> HelperView:
+        epoch = await assignment_store.epoch_in_force(connection)
         version = await shared.servers_version(connection)
-        if known_version == version:
-            return HelperView(helper, None, version)
-        return HelperView(helper, await server_store.trunk_ends(connection), version)
+        ends = None if known_version == version else await server_store.trunk_ends(connection)
+        return HelperView(helper, ends, version, epoch)
 
 
 async def _required(connection: Connection, helper_id: int, *, lock: bool) -> Helper:
@@ -150,6 +165,16 @@ def _stale(helper: Helper, incarnation: int) -> ProblemError:
         "Not the current incarnation",
         f"Helper {helper.helper_id} is at incarnation {helper.incarnation} ({helper.status}); {incarnation} may not "
         "act for it. Stop, or register again.",
+    )
+
+
+def _gone(helper: Helper) -> ProblemError:
+    return ProblemError(
+        ProblemType.NOT_DRAINABLE,
+        409,
+        "The helper is gone",
+        f"Helper {helper.helper_id} ({helper.spec.name}) ended in order and carries nothing. To keep clients off it "
+        "when it comes back, start it and drain it then.",
     )
 
 

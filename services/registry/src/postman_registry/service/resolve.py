@@ -20,14 +20,18 @@ from postman_kit.db import Connection
 from postman_kit.errors import ProblemError
 from postman_registry import store_helpers as helper_store
 from postman_registry import store_servers as store
+from postman_registry.assignments import ClientPlace
 from postman_registry.bus import HelperPulse
-from postman_registry.choice import choose_server, choose_shard, helpers_in_order
+from postman_registry.choice import RankedHelper, choose_server, choose_shard, helpers_in_order
 from postman_registry.domain import Helper, Server
 from postman_registry.fresh_cache import FreshCache
 from postman_registry.keys import SigningKey, signing_key
+from postman_registry.service.assignments import Assignments
 from postman_registry.service.context import Context
+from postman_registry.verdicts import HelperVerdicts
 
 _QUESTIONS_MAX: Final = 4096
+_NOWHERE: Final = ClientPlace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +50,34 @@ class Resolved:
     server: Server
     shard: int
     granted: TokenGranted
-    helpers: Sequence[Helper]
+    helpers: Sequence[RankedHelper]
+    assignment_epoch: int | None
+    """The epoch that gave the helpers their ranks; None if no assignment concerns this client."""
 
 
 class Resolver:
     """Use-cases of clients. `client` is what a client is known by; equal clients get equal answers.
 
+    A helper that health holds to be down is offered to nobody, even if none is left: the direct path remains, and the
+    verdict goes stale within seconds if it was wrong. One that it suspects is offered last.
+
     `counters`: found, not_found, without_helper.
     """
 
-    def __init__(self, context: Context, pulse: HelperPulse, *, age_s_max: float) -> None:
+    def __init__(
+        self,
+        context: Context,
+        pulse: HelperPulse,
+        verdicts: HelperVerdicts,
+        assignments: Assignments,
+        *,
+        age_s_max: float,
+    ) -> None:
         self.counters: Counter[str] = Counter()
         self._context = context
         self._pulse = pulse
+        self._verdicts = verdicts
+        self._assignments = assignments
         self._servers: FreshCache[tuple[str, object], list[Server]] = FreshCache(age_s_max, _QUESTIONS_MAX)
         self._keys: FreshCache[int, list[SigningKey]] = FreshCache(age_s_max, _QUESTIONS_MAX)
         self._helpers: FreshCache[str, list[Helper]] = FreshCache(age_s_max, 1)
@@ -68,21 +87,21 @@ class Resolver:
         for cache in (self._servers, self._keys, self._helpers):
             cache.clear()
 
-    async def by_host(self, host: str, tcp_port: int, client: str) -> Resolved:
+    async def by_host(self, host: str, tcp_port: int, client: str, place: ClientPlace = _NOWHERE) -> Resolved:
         """The server that a client means by host and TCP port."""
 
         async def load(connection: Connection, now: datetime) -> list[Server]:
             return await store.live_by_host(connection, host, tcp_port, now)
 
-        return await self._resolve(("host", (host, tcp_port)), load, client)
+        return await self._resolve(("host", (host, tcp_port)), load, client, place)
 
-    async def by_service(self, service: str, client: str) -> Resolved:
+    async def by_service(self, service: str, client: str, place: ClientPlace = _NOWHERE) -> Resolved:
         """A server of this service."""
 
         async def load(connection: Connection, now: datetime) -> list[Server]:
             return await store.live_by_service(connection, service, now)
 
-        return await self._resolve(("service", service), load, client)
+        return await self._resolve(("service", service), load, client, place)
 
     async def renew_token(self, server_id: int, client: str) -> TokenGranted:
         """A fresh token for a server that the client talks to already."""
@@ -98,15 +117,30 @@ class Resolver:
         question: tuple[str, object],
         load: Callable[[Connection, datetime], Awaitable[list[Server]]],
         client: str,
+        place: ClientPlace,
     ) -> Resolved:
         server = await self._find(question, load, client)
         granted = await self._grant(server, client)
-        helpers = await self._helpers.get("usable", self._load_helpers)
-        now = self._context.clock()
-        usable = [self._with_pulse(helper) for helper in helpers if helper.lease_expires_at > now]
-        offered = helpers_in_order((helper for helper in usable if helper is not None), client)
+        assignments = await self._assignments.of_service(server.spec.service)
+        assignment = assignments.match(place)
+        usable, suspects = await self._usable()
+        offered = helpers_in_order(usable, client, assignment, suspects)
         self.counters["found" if offered else "without_helper"] += 1
-        return Resolved(server, choose_shard(server, client), granted, offered)
+        epoch = assignments.epoch if assignment else None
+        return Resolved(server, choose_shard(server, client), granted, offered, epoch)
+
+    async def _usable(self) -> tuple[list[Helper], set[int]]:
+        """The helpers that may be offered now, and which of them health suspects."""
+        helpers, now = await self._helpers.get("usable", self._load_helpers), self._context.clock()
+        usable, suspects = [], set()
+        for known in helpers:
+            helper = self._with_pulse(known) if known.lease_expires_at > now else None
+            verdict = self._verdicts.on_helper(known.helper_id, known.incarnation)
+            if helper is not None and verdict != "down":
+                usable.append(helper)
+                if verdict == "suspect":
+                    suspects.add(helper.helper_id)
+        return usable, suspects
 
     async def _find(
         self,
