@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 
+from postman_kit.embedded.pytest_fixtures import database_url, nats_server, postgres_server
+
 sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode adds no folder to the path
 
 from otlp_receiver import Receiver  # found by the line above
+
+__all__ = ["database_url", "nats_server", "postgres_server"]
 
 
 def otlp_environment(url: str) -> dict[str, str]:
