@@ -38,6 +38,7 @@ COMMANDS = {
     "place": Entry("postman_cli.commands.place", "Decide which helpers the clients use, and put it in force."),
     "drain": Entry("postman_cli.commands.drain", "Take a helper out of use unnoticed, and bring it back."),
     "events": Entry("postman_cli.commands.events", "Show what happened, and what happens."),
+    "traffic": Entry("postman_cli.traffic.cli", "Send requests that go on and on, and check each reply."),
     "lab": Entry("postman_cli.lab.cli", "Make test networks and run programs in their hosts."),
     "version": Entry("postman_cli.commands.version", "Print the versions of Postman and what it runs on."),
 }
