@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-PAIR = ("site-a", "site-b")
+PAIR = ("h1", "h2")
 CATCH_UP_S = 60.0
 PAUSE_S = 0.05
 
