@@ -54,12 +54,9 @@ def build(settings: PlacementSettings) -> FastAPI:
     publisher = OutboxPublisher(database, outbox, bus)
     upkeep = Upkeep(context, applying, bus)
     context.on_committed.append(publisher.wake)
-    for name, counters in (
-        ("postman.bus.messages", bus.counters),
-        ("postman.outbox.messages", publisher.counters),
-        ("postman.placement.solves", solvers.counters),
-    ):
-        telemetry.export_counters(name, counters)
+    telemetry.export_bus(bus)
+    telemetry.export_outbox(publisher)
+    telemetry.export_counters("postman.placement.solves", solvers.counters)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

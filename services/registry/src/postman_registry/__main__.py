@@ -59,9 +59,9 @@ def build(settings: RegistrySettings) -> FastAPI:
     publisher = OutboxPublisher(database, outbox, bus)
     upkeep = Upkeep(context, sweep_interval_s=settings.registry_sweep_interval_s)
     context.on_committed += [resolver.forget, publisher.wake]
+    telemetry.export_bus(bus)
+    telemetry.export_outbox(publisher)
     for name, counters in (
-        ("postman.bus.messages", bus.counters),
-        ("postman.outbox.messages", publisher.counters),
         ("postman.registry.resolves", resolver.counters),
         ("postman.registry.assignments", assignments.counters),
         ("postman.registry.expiries", upkeep.counters),
