@@ -35,6 +35,7 @@ _RECONNECT_WAIT_S: Final = 0.25
 _RESTART_WAIT_S: Final = 1.0  # after the server closed us for good, e.g. with a wrong password
 _PING_INTERVAL_S: Final = 5  # two unanswered pings: the connection is dead
 _DRAIN_S: Final = 2.0
+_CANCEL_AGAIN_S: Final = 0.5
 
 __all__ = ["MESSAGE_BYTES_MAX", "Bus", "BusUnavailable", "Handler", "Stream"]
 
@@ -273,9 +274,11 @@ class Bus:
 
     async def _stop_consuming(self) -> None:
         tasks, self._consuming = self._consuming, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks:  # the client's `fetch` may swallow a cancellation that comes in the moment of its own time-out
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=_CANCEL_AGAIN_S)
+            tasks = [task for task in tasks if not task.done()]
 
     async def _make_streams(self, client: Client) -> None:
         try:

@@ -163,9 +163,11 @@ class DurableConsumer:
 
 async def _leave(client: Client, subscription: JetStreamContext.PullSubscription) -> None:
     """Stop to listen, and know that NATS knows: else it would send us the next message, and wait for its ack."""
+    if not client.is_connected:  # then NATS knows already, and the client would wait for a connection
+        return
     with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
-        await subscription.unsubscribe()
-        if client.is_connected:
+        async with asyncio.timeout(_LEAVE_S):  # it may end just now
+            await subscription.unsubscribe()
             await client.flush(timeout=_LEAVE_S)
 
 
