@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real control plane (Postgres, NATS, registry) for tests of any package: `control_plane`, started at first use."""
+"""A real control plane (Postgres, NATS, registry, placement, health) for tests of any package: `control_plane`."""
 
 from __future__ import annotations
 
-import signal
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,26 +13,53 @@ import pytest
 if TYPE_CHECKING:
     import httpx
 
-START_TIMEOUT_S = 30.0
+    from postman_cli.service_child import Service, ServiceChild
+
+# Short leases: what follows from one that ran out is tested, and nobody waits for long.
+SERVICE_SETTINGS = {
+    "registry": {
+        "POSTMAN_REGISTRY_HELPER_LEASE_TTL_S": "2",
+        "POSTMAN_REGISTRY_SERVER_LEASE_TTL_S": "6",
+        "POSTMAN_REGISTRY_SWEEP_INTERVAL_S": "0.1",
+    },
+    "placement": {},
+    "health": {},
+}
 
 
 class ControlPlane:
     """Its parts can be stopped and started again, each on its old address."""
 
     def __init__(self, folder: Path) -> None:
+        from postman_cli.service_child import SERVICES, ServiceChild
         from postman_kit.embedded import EmbeddedNats, EmbeddedPostgres
-        from postman_kit.embedded.child import Child, choose_port
+        from postman_kit.embedded.child import choose_port
 
         self.folder = folder
         self.postgres = EmbeddedPostgres(folder / "postgres")
         self.nats = EmbeddedNats(folder / "nats", port=choose_port(0, "nats"))
-        self.registry_port = choose_port(0, "registry")
-        self.registry_url = f"http://127.0.0.1:{self.registry_port}"
-        self._registry = Child("registry", folder / "registry.log", signal.SIGTERM)
+        self.services: dict[Service, ServiceChild] = {name: ServiceChild(name, folder) for name in SERVICES}
+        for service in self.services.values():
+            service.claim_port()
+
+    @property
+    def registry_url(self) -> str:
+        """The registry's REST."""
+        return self.services["registry"].url
+
+    @property
+    def placement_url(self) -> str:
+        """Placement's REST."""
+        return self.services["placement"].url
+
+    @property
+    def health_url(self) -> str:
+        """Health's REST."""
+        return self.services["health"].url
 
     @property
     def nats_url(self) -> str:
-        """With user and password."""
+        """With user and password of one who may do everything; `environment` has what a program may have."""
         return self.nats.url
 
     def key(self, role: str) -> str:
@@ -47,56 +70,56 @@ class ControlPlane:
         """Starts whatever does not run, and waits until it answers."""
         self.postgres.start()
         self.nats.start()
-        if not self._registry.is_running:
-            with pytest.MonkeyPatch.context() as environment:
-                for name, value in self._registry_environment().items():
-                    environment.setenv(name, value)
-                self._registry.start([sys.executable, "-m", "postman_registry"])
-        self._registry.wait_until(self._is_ready, START_TIMEOUT_S)
+        for name in self.services:
+            self.start_service(name)
+        for service in self.services.values():
+            service.wait_ready()
+
+    def start_service(self, name: Service) -> None:
+        """Starts it, if it does not run, and does not wait."""
+        self.services[name].start(self._service_environment(name))
+
+    def stop_service(self, name: Service) -> None:
+        """It ends; the others stay."""
+        self.services[name].stop()
 
     def stop_registry(self) -> None:
-        """The registry ends; Postgres and NATS stay."""
-        self._registry.stop()
+        """The registry ends; the others stay."""
+        self.stop_service("registry")
 
     def stop(self) -> None:
         """Ends all of it."""
-        self._registry.stop()
+        for service in self.services.values():
+            service.stop()
         self.nats.stop()
         self.postgres.stop()
 
-    def client(self, role: str = "operator") -> httpx.Client:
-        """A client of the REST with the key of a role."""
+    def client(self, role: str = "operator", service: Service = "registry") -> httpx.Client:
+        """A client of a service's REST with the key of a role."""
         import httpx
 
         headers = {"Authorization": f"Bearer {self.key(role)}"}
-        return httpx.Client(base_url=self.registry_url, headers=headers, trust_env=False, timeout=10.0)
+        return httpx.Client(base_url=self.services[service].url, headers=headers, trust_env=False, timeout=10.0)
 
-    def environment(self, role: str = "agent") -> dict[str, str]:
-        """What a program needs to take part."""
+    def environment(self, kind: str = "agent") -> dict[str, str]:
+        """What a program needs to take part: as `helper`, or with the API key of a role."""
+        is_helper = kind == "helper"
         return {
-            "POSTMAN_REGISTRY_URL": self.registry_url,
-            "POSTMAN_NATS_URL": self.nats_url,
-            "POSTMAN_API_KEY": self.key(role),
+            **self._service_urls(),
+            "POSTMAN_NATS_URL": self.nats.url_of("helper" if is_helper else "agent"),
+            "POSTMAN_API_KEY": self.key("agent" if is_helper else kind),
         }
 
-    def _registry_environment(self) -> dict[str, str]:
-        return {
-            "POSTMAN_DATABASE_URL": self.postgres.url,
-            "POSTMAN_NATS_URL": self.nats.url,
-            "POSTMAN_STATE_DIR": str(self.folder),
-            "POSTMAN_REGISTRY_PORT": str(self.registry_port),
-            # Short leases: what follows from one that ran out is tested, and nobody waits for long.
-            "POSTMAN_REGISTRY_HELPER_LEASE_TTL_S": "2",
-            "POSTMAN_REGISTRY_SERVER_LEASE_TTL_S": "6",
-            "POSTMAN_REGISTRY_SWEEP_INTERVAL_S": "0.1",
-        }
+    def _service_urls(self) -> dict[str, str]:
+        return {f"POSTMAN_{name.upper()}_URL": service.url for name, service in self.services.items()}
 
-    def _is_ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.registry_url}/readyz", timeout=2.0) as answer:  # noqa: S310
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
+    def _service_environment(self, name: Service) -> dict[str, str]:
+        return {
+            **self._service_urls(),
+            "POSTMAN_DATABASE_URL": self.postgres.url_for(name),
+            "POSTMAN_NATS_URL": self.nats.url_of(name),
+            **SERVICE_SETTINGS[name],
+        }
 
 
 @pytest.fixture(scope="session")

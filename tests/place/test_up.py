@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`postman up` and `postman status` as programs, with a real Postgres, NATS and registry."""
+"""`postman up` and `postman status` as programs, with a real Postgres, NATS and services."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 CLI = (sys.executable, "-m", "postman_cli")
+FREE_PORTS = ("--registry-port", "0", "--placement-port", "0", "--health-port", "0", "--nats-port", "0")
 ENDS_S = 30
 
 
@@ -31,7 +32,7 @@ class Up:
 
     def __init__(self, state: Path) -> None:
         self.state = state
-        command = [*CLI, "up", "--json", "--registry-port", "0", "--nats-port", "0", "--state-dir", str(state / "up")]
+        command = [*CLI, "up", "--json", *FREE_PORTS, "--state-dir", str(state / "up")]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -81,12 +82,14 @@ def test_a_wrong_key_is_told(up: Up, tmp_path: Path) -> None:
 
 
 def test_secrets_are_for_the_owner_only(up: Up) -> None:
-    for path in (up.state / "up" / "env", up.state / "up" / "up.json", *map(Path, up.ready["api_key_files"].values())):
+    state = up.state / "up"
+    made = [state / name for name in ("env", "env.helper", "up.json", "nats/server.conf", "postgres/passwords/health")]
+    for path in (*made, *map(Path, up.ready["api_key_files"].values())):
         assert path.stat().st_mode & 0o077 == 0, path
 
 
 def test_a_second_up_in_the_same_state_folder_is_refused(up: Up) -> None:
-    done = run("up", "--registry-port", "0", "--nats-port", "0", "--state-dir", str(up.state / "up"))
+    done = run("up", *FREE_PORTS, "--state-dir", str(up.state / "up"))
     assert done.returncode == 1
     assert f"process {up.process.pid}" in done.stderr
 
@@ -100,7 +103,7 @@ def test_status_of_nothing_says_how_to_start(tmp_path: Path) -> None:
 def test_a_port_in_use_is_a_clear_error(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = run("up", "--registry-port", str(port), "--nats-port", "0", "--state-dir", str(tmp_path / "up"))
+        done = run("up", *FREE_PORTS, "--registry-port", str(port), "--state-dir", str(tmp_path / "up"))
     assert done.returncode == 1
     assert f"port {port}" in done.stderr
     assert "Traceback" not in done.stderr

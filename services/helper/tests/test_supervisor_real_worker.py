@@ -24,7 +24,7 @@ def test_the_real_worker_starts_serves_drains_and_ends(
     control_plane: Any, wait_until: Callable[..., Any], tmp_path: Path
 ) -> None:
     log = tmp_path / "supervisor.log"
-    environment = control_plane.environment() | {
+    environment = control_plane.environment("helper") | {
         "POSTMAN_STATE_DIR": str(tmp_path),
         "POSTMAN_HELPER_NAME": f"real-{os.getpid()}",
         "POSTMAN_HELPER_WORKER": str(WORKER),

@@ -35,7 +35,7 @@ class Helper:
         self.log = log
         self.environment = (
             os.environ
-            | control_plane.environment()
+            | control_plane.environment("helper")
             | {
                 "POSTMAN_STATE_DIR": str(fake_worker.dir),
                 "POSTMAN_HELPER_NAME": self.name,

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole control plane as child processes of one: Postgres, NATS and the registry. What `postman up` runs.
+"""The whole control plane as child processes of one: Postgres, NATS and the three services. What `postman up` runs.
 
-Everything is in one state folder: `postgres/`, `nats/`, `keys/` (API keys by role), `registry.log`, and while it is
-ready `up.json` and `env`, which say where it is. Children end with us, however we end.
+Everything is in one state folder: `postgres/`, `nats/`, `keys/` (API keys by role), a log for each service, and while
+it is ready `up.json`, `env` and `env.helper`, which say where it is. Each part has its own NATS user and database role.
+Children end with us, however we end.
 """
 
 from __future__ import annotations
@@ -10,64 +11,66 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import signal
-import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
+from postman_cli.service_child import SERVICES, Service, ServiceChild
 from postman_kit.embedded import EmbeddedError, EmbeddedNats, EmbeddedPostgres
-from postman_kit.embedded.child import Child, StateDirectory, choose_port, is_held
-from postman_kit.settings import CONFIG_NAME, CONFIG_VARIABLE
+from postman_kit.embedded.child import StateDirectory, is_held
+from postman_kit.secret_files import write_private
+from postman_kit.settings import CONFIG_NAME, CONFIG_VARIABLE, PostmanSettings
 
 ROLES = ("viewer", "agent", "operator", "admin")
-REGISTRY_START_S_MAX = 30.0
-READY_PROBE_S_MAX = 2.0
-FACTS, ENV = "up.json", "env"
+FACTS, ENV, HELPER_ENV = "up.json", "env", "env.helper"
 
 
 @dataclass(frozen=True)
 class Ready:
-    """Where a running control plane is, and with which keys it may be asked. The NATS URL holds a password."""
+    """Where a running control plane is, and with which keys it may be asked. The NATS URLs hold passwords."""
 
     pid: int
     state_dir: str
     registry_url: str
+    placement_url: str
+    health_url: str
     nats_url: str
+    """For programs that use VCL; a helper has more to say."""
+    helper_nats_url: str
     api_key_files: dict[str, str]
 
-    def environment(self, role: str) -> dict[str, str]:
-        """What a program needs in its environment to take part with this role."""
+    def environment(self, kind: str) -> dict[str, str]:
+        """What a program needs in its environment to take part as `helper`, or with the API key of a role."""
+        is_helper = kind == "helper"
         return {
             "POSTMAN_REGISTRY_URL": self.registry_url,
-            "POSTMAN_NATS_URL": self.nats_url,
-            "POSTMAN_API_KEY_FILE": self.api_key_files[role],
+            "POSTMAN_PLACEMENT_URL": self.placement_url,
+            "POSTMAN_HEALTH_URL": self.health_url,
+            "POSTMAN_NATS_URL": self.helper_nats_url if is_helper else self.nats_url,
+            "POSTMAN_API_KEY_FILE": self.api_key_files["agent" if is_helper else kind],
         }
 
 
 class ControlPlane:
-    """A context manager; entering returns when the registry is ready. Use it from the main thread."""
+    """A context manager; entering returns when all services are ready. Use it from the main thread."""
 
     def __init__(
         self,
         state_dir: Path,
         *,
         host: str,
-        registry_port: int,
         nats_port: int,
+        ports: dict[Service, int],
         progress: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._state = state_dir.absolute()
         self._alone = StateDirectory(self._state)
-        self._host, self._registry_port = host, registry_port
         self._progress = progress
         self._postgres = EmbeddedPostgres(self._state / "postgres")
         self._nats = EmbeddedNats(self._state / "nats", host=host, port=nats_port)
-        self._registry = Child("registry", self._state / "registry.log", signal.SIGTERM)
+        self._services = {name: ServiceChild(name, self._state, host=host, port=ports[name]) for name in SERVICES}
         self._stack = ExitStack()
 
     def __enter__(self) -> ControlPlane:
@@ -75,14 +78,19 @@ class ControlPlane:
             self._alone.acquire()
             stack.callback(self._alone.release)
             self._forget()  # what one that was killed left behind
-            self._registry_port = choose_port(self._registry_port, "registry", self._host)  # before the slow parts
+            for service in self._services.values():  # before the slow parts
+                service.claim_port()
             stack.enter_context(self._postgres)
             self._progress("postgres is ready")
             stack.enter_context(self._nats)
             self._progress(f"nats is ready on {self._nats.url.rpartition('@')[2]}")
-            stack.callback(self._registry.stop)
-            self._start_registry()
-            self._progress(f"registry is ready on {self.registry_url}")
+            environments = self._environments()
+            for name, service in self._services.items():
+                stack.callback(service.stop)
+                service.start(environments[name])
+            for name, service in self._services.items():
+                service.wait_ready()
+                self._progress(f"{name} is ready on {service.url}")
             stack.callback(self._forget)
             self._tell()
             self._stack = stack.pop_all()
@@ -92,61 +100,71 @@ class ControlPlane:
         self._stack.close()
 
     @property
-    def registry_url(self) -> str:
-        """The registry's REST."""
-        return f"http://{self._host}:{self._registry_port}"
-
-    @property
     def ready(self) -> Ready:
         """Where everything is."""
-        keys = {role: str(self._state / "keys" / role) for role in ROLES}
-        return Ready(os.getpid(), str(self._state), self.registry_url, self._nats.url, keys)
+        return Ready(
+            pid=os.getpid(),
+            state_dir=str(self._state),
+            registry_url=self._services["registry"].url,
+            placement_url=self._services["placement"].url,
+            health_url=self._services["health"].url,
+            nats_url=self._nats.url_of("agent"),
+            helper_nats_url=self._nats.url_of("helper"),
+            api_key_files={role: str(self._state / "keys" / role) for role in ROLES},
+        )
 
     def dead_part(self) -> str:
         """The name of a part that has ended, with the end of its log; empty while all run."""
-        if not self._registry.is_running:
-            return f"registry ended with status {self._registry.exit_status}:\n{self._registry.log_tail()}"
+        for service in self._services.values():
+            if said := service.obituary():
+                return said
         if self._postgres.pid is None:
             return f"postgres ended; its log is in {self._state / 'postgres'}"
         if self._nats.pid is None:
             return f"nats ended; its log is in {self._state / 'nats'}"
         return ""
 
-    def _start_registry(self) -> None:
-        ours = {
-            "POSTMAN_DATABASE_URL": self._postgres.url,
-            "POSTMAN_NATS_URL": self._nats.url,
-            "POSTMAN_STATE_DIR": str(self._state),
-            "POSTMAN_REGISTRY_KEYS_DIR": str(self._state / "keys"),
-            "POSTMAN_REGISTRY_HOST": self._host,
-            "POSTMAN_REGISTRY_PORT": str(self._registry_port),
-        }
+    def _environments(self) -> dict[Service, dict[str, str]]:
+        """Secrets go by the environment: a command line is everybody's to read."""
+        common = self._tls() | {f"POSTMAN_{name.upper()}_URL": service.url for name, service in self._services.items()}
         config = Path(os.environ.get(CONFIG_VARIABLE) or CONFIG_NAME)
         if CONFIG_VARIABLE in os.environ or config.is_file():
-            ours[CONFIG_VARIABLE] = str(config.absolute())  # it runs in another folder
-        os.environ.update(ours)  # the child inherits it; secrets must not be on a command line
-        self._registry.start([sys.executable, "-m", "postman_registry"])
-        self._registry.wait_until(self._answers, REGISTRY_START_S_MAX)
+            common[CONFIG_VARIABLE] = str(config.absolute())  # services run in another folder
+        return {
+            name: {
+                **common,
+                "POSTMAN_DATABASE_URL": self._postgres.url_for(name),
+                "POSTMAN_NATS_URL": self._nats.url_of(name),
+                "POSTMAN_API_KEY": "",
+                "POSTMAN_API_KEY_FILE": str(self._state / "keys" / "viewer"),
+            }
+            for name in SERVICES
+        }
 
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.registry_url}/readyz", timeout=READY_PROBE_S_MAX) as answer:  # noqa: S310
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
+    def _tls(self) -> dict[str, str]:
+        files = PostmanSettings.load().tls_files()
+        if files is None:
+            return {}
+        for service in self._services.values():
+            service.scheme = "https"
+        certificate, key = files
+        return {"POSTMAN_TLS_CERT_FILE": str(certificate.absolute()), "POSTMAN_TLS_KEY_FILE": str(key.absolute())}
 
     def _tell(self) -> None:
-        exports = "".join(
-            f"export {name}={shlex.quote(value)}\n" for name, value in self.ready.environment("operator").items()
-        )
-        for name, text in ((ENV, exports), (FACTS, json.dumps(asdict(self.ready), indent=2) + "\n")):
-            descriptor = os.open(self._state / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
+        texts = {
+            name: _exports(self.ready.environment(kind)) for name, kind in ((ENV, "operator"), (HELPER_ENV, "helper"))
+        }
+        texts[FACTS] = json.dumps(asdict(self.ready), indent=2) + "\n"
+        for name, text in texts.items():
+            write_private(self._state / name, text)
 
     def _forget(self) -> None:
-        for name in (FACTS, ENV):
+        for name in (FACTS, ENV, HELPER_ENV):
             (self._state / name).unlink(missing_ok=True)
+
+
+def _exports(environment: dict[str, str]) -> str:
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
 
 
 def running(state_dir: Path) -> Ready | None:

@@ -23,6 +23,7 @@ from typing import IO, Any
 
 import psutil
 
+from ..control_plane import Ready
 from ..lab.namespaces import LabError
 from ..lab.network import LabNetwork
 from ..lab.topology import DATA_DEVICE, DATA_PREFIX_LEN, Host
@@ -109,6 +110,7 @@ class Stack:
         self.programs: list[Program] = []
         self.helpers: dict[str, Program] = {}
         self.control: Program | None = None
+        self.ready: dict[str, Any] = {}
         self._environment: dict[str, str] = {}
 
     def __enter__(self) -> Stack:
@@ -137,7 +139,7 @@ class Stack:
         return program
 
     def start_control(self) -> None:
-        """Postgres, NATS and the registry in host `ctl`; every later program is told where they are."""
+        """The control plane in host `ctl`; every later program is told where they are."""
         host = self.lab.topology.with_role("control")[0]
         state = self.work_dir / "control"
         self.control = self.start(
@@ -146,13 +148,12 @@ class Stack:
             "postman_cli",
             ["up", "--host", host.mgmt_address, "--state-dir", str(state), "--json"],
         )
-        ready = self.control.wait_for(lambda line: "registry_url" in line, "a ready control plane")
-        self._environment = {
-            "POSTMAN_REGISTRY_URL": ready["registry_url"],
-            "POSTMAN_NATS_URL": ready["nats_url"],
-            "POSTMAN_API_KEY_FILE": ready["api_key_files"]["agent"],
-        }
-        self.ready = ready
+        self.ready = self.control.wait_for(lambda line: "registry_url" in line, "a ready control plane")
+        self._environment = self.environment("agent")
+
+    def environment(self, kind: str) -> dict[str, str]:
+        """What a program of this kind needs to take part: `helper`, or a role."""
+        return Ready(**self.ready).environment(kind)
 
     def start_helper(self, host: Host, **env: str) -> Program:
         """A supervisor and its worker on the host's data device; returns when its worker serves."""
@@ -165,6 +166,7 @@ class Stack:
             POSTMAN_HELPER_DATA_ADDRESS=f"{host.data_address}/{DATA_PREFIX_LEN}",
             POSTMAN_HELPER_DEVICE=device,
             POSTMAN_STATE_DIR=str(self.work_dir),
+            **self.environment("helper"),
             **env,
         )
         self.helpers[host.name] = program

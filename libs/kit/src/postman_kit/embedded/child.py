@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -112,8 +112,13 @@ class Child:
         """How it ended, None while it runs or before it was started."""
         return self._process.poll() if self._process else None
 
-    def start(self, command: list[str], *, identity: str = "keep") -> None:
-        """Start it. It gets the stop signal when the thread that starts it ends, so this must be the main thread."""
+    def start(
+        self, command: list[str], *, identity: str = "keep", environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Start it, with our environment or the given one.
+
+        It gets the stop signal when the thread that starts it ends, so this must be the main thread.
+        """
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("start embedded servers from the main thread: they end with the thread that starts them")
         self._turn_log()
@@ -125,6 +130,7 @@ class Child:
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for us; we stop it in order
                 cwd=self._log_path.parent,
+                env=environment,
             )
 
     def wait_until(self, is_ready: Callable[[], bool], timeout_s: float) -> None:
