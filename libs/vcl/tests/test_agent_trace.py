@@ -55,7 +55,7 @@ def test_an_application_with_opentelemetry_gets_spans() -> None:
     check = """
         (span,) = exporter.get_finished_spans()
         assert span.name == "vcl.resolve"
-        assert dict(span.attributes) == {"vcl.host": "h", "vcl.port": 80}
+        assert dict(span.attributes) == {"server.address": "h", "server.port": 80}
         assert "%032x" % span.context.trace_id in requests[0]
     """
     run(RECORD + "\f" + ASK + "\f" + check)

@@ -52,6 +52,7 @@ cdef extern from "vcl/engine.h" nogil:
     cdef struct vcl_path:
         pmw_addr addr
         uint16_t helper_id
+        uint8_t rank
     cdef struct vcl_peer:
         uint16_t server_id
         uint8_t shard

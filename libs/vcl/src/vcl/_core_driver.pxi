@@ -195,7 +195,7 @@ cdef class Session:
             self.check(vcl_session_renew(self.driver.d, self.alive(), t, k))
 
     def set_paths(self, paths):
-        """Replaces the candidates; the active path stays while it works."""
+        """Replaces the candidates; the active path stays while it works and none of a better rank has proved itself."""
         cdef vcl_path c_paths[8]
         cdef uint8_t n = fill_paths(c_paths, paths)
         with self.lock:
@@ -237,6 +237,7 @@ cdef uint8_t fill_paths(vcl_path *out, paths) except? 255:
             break
         addr_of(path.address, path.port, &out[n].addr)
         out[n].helper_id = path.helper_id
+        out[n].rank = path.rank
         n += 1
     if n == 0:
         raise ValueError("a session needs at least one path")

@@ -76,7 +76,7 @@ class _Runtime:
         from vcl.agent_core import Core  # httpx, nats and pydantic are imported only by processes that need them
 
         self.loop = LoopThread("vcl-agent")
-        self.core: Core = Core(config.registry_url, config.api_key, config.nats_url, counters)
+        self.core: Core = Core(config, counters)
         self.loop.submit(self.core.start())
 
 
@@ -118,27 +118,30 @@ class Agent:
 
     # --- questions -------------------------------------------------------------------------------
 
-    def resolve(self, host: str, port: int, timeout_s: float = 2.0) -> Resolution | None:
-        """Where the VCL server for (host, port) is, or None: then `last_reason` says why."""
-        return self.lookup(host, port, timeout_s).resolution
+    def resolve(self, host: str, port: int, timeout_s: float = 2.0, *, past_cache: bool = False) -> Resolution | None:
+        """Where the VCL server for (host, port) is, or None: then `last_reason` says why.
 
-    def lookup(self, host: str, port: int, timeout_s: float = 2.0) -> Lookup:
+        Past the cache: the registry is asked even if it has just been.
+        """
+        return self.lookup(host, port, timeout_s, past_cache=past_cache).resolution
+
+    def lookup(self, host: str, port: int, timeout_s: float = 2.0, *, past_cache: bool = False) -> Lookup:
         """As resolve(), with the reason beside the answer."""
-        with agent_trace.span("vcl.resolve", host=host, port=port):
-            lookup = self._lookup(host, port, timeout_s)
+        with agent_trace.span("vcl.resolve", {"server.address": host, "server.port": port}):
+            lookup = self._lookup(host, port, timeout_s, past_cache)
         self._thread_state.reason = lookup.reason
         return lookup
 
-    def _lookup(self, host: str, port: int, timeout_s: float) -> Lookup:
+    def _lookup(self, host: str, port: int, timeout_s: float, past_cache: bool) -> Lookup:
         try:
             runtime = self._runtime_for_call()
-            return self._wait(runtime, runtime.core.lookup(host, port, timeout_s), timeout_s)
+            return self._wait(runtime, runtime.core.lookup(host, port, timeout_s, past_cache), timeout_s)
         except AgentError as error:
             return Lookup(None, error.reason)
 
     def renew_token(self, server_id: int, timeout_s: float = TOKEN_TIMEOUT_S) -> tuple[bytes, bytes] | None:
         """(token, token_key) for a session that lives on, or None: then `last_reason` says why."""
-        with agent_trace.span("vcl.renew_token", server_id=server_id):
+        with agent_trace.span("vcl.renew_token", {"vcl.session.server_id": server_id}):
             try:
                 runtime = self._runtime_for_call()
                 renewed = self._wait(runtime, runtime.core.renew_token(server_id), timeout_s)
@@ -179,10 +182,11 @@ class Agent:
                 data_address=data_address,
                 udp_port=udp_port,
                 shards=shards,
+                site=self._config.site or None,
             )
         except ValueError as error:
             raise AgentError(f"this server cannot be registered: {error}") from None
-        with agent_trace.span("vcl.register_server", service=service, port=tcp_port):
+        with agent_trace.span("vcl.register_server", {"vcl.service": service, "server.port": tcp_port}):
             runtime = self._runtime_for_call()
             registering = runtime.core.register_server(registration, self._end_lease, on_lost, on_keys)
             return self._wait(runtime, registering, timeout_s)

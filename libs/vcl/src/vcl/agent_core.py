@@ -15,6 +15,7 @@ from collections.abc import Callable
 from postman_contracts import rest as contract
 from postman_contracts.problems import ProblemType
 from vcl.agent_cache import NEGATIVE_S, Cache, Key
+from vcl.agent_config import AgentConfig
 from vcl.agent_counters import Counters
 from vcl.agent_facts import FactListener
 from vcl.agent_lease import LeaseKeeper, OnKeys, OnLost, ServerLease
@@ -35,8 +36,9 @@ def _agent_name(host: str, pid: int) -> str:
 class Core:
     """Registry client, cache, fact listener and leases of one process."""
 
-    def __init__(self, registry_url: str, api_key: str, nats_url: str, counters: Counters) -> None:
-        self._rest = Rest(registry_url, api_key, _agent_name(socket.gethostname(), os.getpid()))
+    def __init__(self, config: AgentConfig, counters: Counters) -> None:
+        who = {"agent": _agent_name(socket.gethostname(), os.getpid()), "group": config.group, "site": config.site}
+        self._rest = Rest(config.registry_url, config.api_key, {name: value for name, value in who.items() if value})
         self._counters = counters
         self._cache = Cache()
         self._asking: dict[Key, asyncio.Task[Lookup]] = {}
@@ -45,7 +47,7 @@ class Core:
         self._keepers: dict[ServerLease, asyncio.Task[None]] = {}
         self._callbacks: dict[int, Callable[[Fact], None]] = {}
         self._listener: asyncio.Task[None] | None = None
-        self._nats_url = nats_url
+        self._nats_url = config.nats_url
         self._closing = False
 
     async def start(self) -> None:
@@ -71,13 +73,13 @@ class Core:
 
     # --- resolve ---------------------------------------------------------------------------------
 
-    async def lookup(self, host: str, port: int, timeout_s: float) -> Lookup:
-        """The answer of the cache, or of the registry; callers with the same question share one call."""
+    async def lookup(self, host: str, port: int, timeout_s: float, past_cache: bool = False) -> Lookup:
+        """The answer of the cache, if that will do, or of the registry; callers with the same question share one call."""
         if self._closing:
             return Lookup(None, REASON_CLOSED)
         self._counters.resolves += 1
         key = (host.lower(), port)
-        known = self._cache.fresh(key, time.monotonic(), time.time())
+        known = None if past_cache else self._cache.fresh(key, time.monotonic(), time.time())
         if known is not None:
             self._counters.resolve_cached += 1
             return known
@@ -176,7 +178,7 @@ class Core:
             self._cache.forget_server(fact.server_id)
         elif fact.kind == "server_up":
             self._cache.forget_absences()
-        elif fact.kind == "server_down" or fact.helper_id is not None:
+        elif fact.kind in ("server_down", "assignment_changed") or fact.helper_id is not None:
             self._cache.expire_all()
         for callback in list(self._callbacks.values()):
             try:

@@ -21,6 +21,9 @@ class Counters:
     leases_lost: int = 0
     facts: int = 0
     facts_malformed: int = 0
+    verdicts: int = 0
+    verdicts_repeated: int = 0  # or older than one that still counts
+    verdicts_malformed: int = 0
     callback_errors: int = 0
     nats_connects: int = 0
     nats_errors: int = 0

@@ -63,8 +63,9 @@ class Token:
 class Rest:
     """One HTTP client, used on one loop."""
 
-    def __init__(self, url: str, api_key: str, agent_name: str) -> None:
-        self._agent_name = agent_name
+    def __init__(self, url: str, api_key: str, who: dict[str, str]) -> None:
+        """`who` says who resolves: `agent`, and `group` or `site` if they are known."""
+        self._who = who
         self._http = httpx.AsyncClient(
             base_url=url,
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
@@ -78,7 +79,7 @@ class Rest:
 
     async def resolve(self, host: str, port: int) -> Resolution:
         """Where the VCL server for (host, port) is; RestError with problem `no-vcl-server` if there is none."""
-        params = {"host": host, "port": str(port), "agent": self._agent_name}
+        params = {"host": host, "port": str(port), **self._who}
         answer = await self._call(rest.Resolution, "GET", "/v1/resolve", params=params)
         return Resolution(
             server_id=answer.server_id,
@@ -89,7 +90,8 @@ class Rest:
             token=answer.token,
             token_key=answer.token_key,
             token_expires_at=answer.token_expires_at.timestamp(),
-            helpers=tuple(HelperPath(h.helper_id, h.data_address, h.client_port) for h in answer.helpers),
+            helpers=tuple(HelperPath(h.helper_id, h.data_address, h.client_port, h.rank) for h in answer.helpers),
+            assignment_epoch=answer.assignment_epoch or 0,
         )
 
     async def renew_token(self, server_id: int) -> Token:

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 FactKind = Literal[
-    "helper_up", "helper_down", "helper_draining", "helper_gone", "server_up", "server_down", "server_gone"
+    "helper_up",
+    "helper_suspect",
+    "helper_down",
+    "helper_draining",
+    "helper_gone",
+    "server_up",
+    "server_down",
+    "server_gone",
+    "assignment_changed",
 ]
 
 REASON_NO_REGISTRY = "no registry configured"
@@ -34,6 +42,8 @@ class HelperPath:
     helper_id: int
     data_address: str
     client_port: int
+    rank: int = 0
+    """Lower is better; among equals the order decides, and only at first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,7 @@ class Resolution:
     token_key: bytes = field(repr=False)
     token_expires_at: float  # Unix seconds
     helpers: tuple[HelperPath, ...]
+    assignment_epoch: int = 0  # of the assignments that `helpers` follow; 0: none concerns this client
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +94,17 @@ class ServerGrant:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something the control plane found out about one helper or one server; the other id is None."""
+    """Something the control plane found out: about one helper or one server (the other id is None), or about who uses
+    which helpers (both are)."""
 
     kind: FactKind
     helper_id: int | None
     server_id: int | None
     incarnation: int
     reason: str
+    traceparent: str = ""
+    """W3C trace context of the message, if it had one."""
+    services: tuple[str, ...] = ()
+    """assignment_changed: the services that it names."""
+    epoch: int = 0
+    """assignment_changed: which assignments are new."""

@@ -9,6 +9,7 @@ import threading
 import time
 from typing import Any, Final
 
+from vcl import agent_trace
 from vcl.agent import Agent
 from vcl.agent_types import REASON_NO_SERVER, Lookup
 from vcl.errors import TokenExpiredError, timed_out
@@ -79,6 +80,17 @@ def connect(address: tuple[str, int], timeout: Any = DEFAULT, source_address: tu
     share one UDP socket.
     """
     timeout_s: float | None = socket.getdefaulttimeout() if timeout is DEFAULT else timeout
+    host, port = address
+    with agent_trace.span("vcl.connect", {"server.address": host, "server.port": port}) as span:
+        connected = _connect(address, timeout_s, source_address)
+        if span is not None:
+            span.set_attribute("vcl.transport", connected.transport)
+            if connected.why:
+                span.set_attribute("vcl.why", connected.why)
+        return connected
+
+
+def _connect(address: tuple[str, int], timeout_s: float | None, source_address: tuple[str, int] | None) -> Socket:
     host, port = address
     clock = _Clock(timeout_s if timeout_s != 0 else None)
     if source_address is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
+from collections.abc import Callable
 from typing import Protocol
 
 LINGER_S = 2.0
@@ -25,11 +26,17 @@ class Closing(Protocol):
 
 
 _open: weakref.WeakSet[Closing] = weakref.WeakSet()
+_last: list[Callable[[], None]] = []
 
 
 def add(closing: Closing) -> None:
     """Will be closed at exit, if it still exists then."""
     _open.add(closing)
+
+
+def at_end(callback: Callable[[], None]) -> None:
+    """Will be called at exit, when all is closed: what is said of the end must still be sent."""
+    _last.append(callback)
 
 
 def close_all() -> None:
@@ -42,9 +49,15 @@ def close_all() -> None:
         one.finish_close(LINGER_S + JOIN_S)
 
 
+def _at_exit() -> None:
+    close_all()
+    for callback in _last:
+        callback()
+
+
 def _after_fork_in_child() -> None:
     _open.clear()  # they are the parent's
 
 
-atexit.register(close_all)
+atexit.register(_at_exit)
 os.register_at_fork(after_in_child=_after_fork_in_child)

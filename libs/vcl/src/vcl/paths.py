@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whom a session talks to, and by which ways, in order of preference: helpers as the registry lists them, the direct
-path last. VCL_PATHS=direct or VCL_PATHS=helpers restricts them, for tests and comparisons."""
+"""Whom a session talks to, and by which ways, in order of preference: helpers as the registry lists and ranks them, the
+direct path last. VCL_PATHS=direct or VCL_PATHS=helpers restricts them, for tests and comparisons."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vcl.agent_types import Resolution
 
-__all__ = ["DIRECT", "PATHS_MAX", "Path", "PathInfo", "Peer", "path_mode", "peer_of"]
+__all__ = ["DIRECT", "PATHS_MAX", "RANK_DIRECT", "Path", "PathInfo", "Peer", "path_mode", "peer_of"]
 
 DIRECT = 0
 """The helper id of the direct path."""
+
+RANK_DIRECT = 255
+"""VCL_RANK_DIRECT of vcl/engine.h: worse than any helper."""
 
 PATHS_MAX = 8
 """VCL_PATHS_MAX of vcl/engine.h."""
@@ -30,6 +33,8 @@ class Path:
     helper_id: int
     address: str
     port: int
+    rank: int = 0
+    """Lower is better (docs/protocol.md S15); of the direct path it is not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +73,8 @@ def path_mode(environment: Mapping[str, str] = os.environ) -> str:
 
 def paths_of(resolution: Resolution, mode: str) -> tuple[Path, ...]:
     """The candidates, best first; empty if the mode allows none."""
-    helpers = [Path(h.helper_id, h.data_address, h.client_port) for h in resolution.helpers]
-    direct = [Path(DIRECT, resolution.data_address, resolution.udp_port)]
+    helpers = [Path(h.helper_id, h.data_address, h.client_port, h.rank) for h in resolution.helpers]
+    direct = [Path(DIRECT, resolution.data_address, resolution.udp_port, RANK_DIRECT)]
     if mode == "direct":
         return tuple(direct)
     if mode == "helpers":

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from vcl import exits
 from vcl._core import ClientDriver, Session
-from vcl.paths import Peer, path_mode, paths_of, peer_of
+from vcl.agent_resume_trace import ResumeTracer
+from vcl.path_refresh import PathRefresher
+from vcl.paths import Peer, path_mode, peer_of
 from vcl.stream import Stream
 
 if TYPE_CHECKING:
@@ -27,7 +29,13 @@ UNUSED_S = 60.0
 PATHS_INTERVAL_S = 0.5
 """A session that finds no path asks the registry again at most so often."""
 
-_HINTS = {"helper_down": "down", "helper_gone": "down", "helper_draining": "drain", "helper_up": "up"}
+_HINTS = {
+    "helper_suspect": "down",  # which makes the engine ask the helper itself (docs/protocol.md S11), no more
+    "helper_down": "down",
+    "helper_gone": "down",
+    "helper_draining": "drain",
+    "helper_up": "up",
+}
 
 
 @dataclass(slots=True)
@@ -38,6 +46,7 @@ class _Live:
     host: str
     port: int
     peer: Peer
+    service: str = ""  # its name in the registry
     used_s: float = field(default_factory=time.monotonic)
     asked_s: float = 0.0
 
@@ -52,7 +61,8 @@ class Sessions:
         self._lock = threading.Lock()
         self._live: dict[tuple[int, int], _Live] = {}
         self._dead: list[_Live] = []
-        self._refreshing = threading.Lock()
+        self._refresher = PathRefresher(self._refresh)
+        self._resumes = ResumeTracer()
         self._thread: threading.Thread | None = None
         exits.add(self)
         if agent is not None:
@@ -64,13 +74,13 @@ class Sessions:
 
     def connect(self, resolution: Resolution, host: str, port: int, timeout_s: float | None) -> Stream:
         """A connection to the server that the resolution names, or OSError (see vcl.errors)."""
-        return self.connect_peer(peer_of(resolution, self._mode), host, port, timeout_s)
+        return self.connect_peer(peer_of(resolution, self._mode), host, port, timeout_s, resolution.service)
 
-    def connect_peer(self, peer: Peer, host: str, port: int, timeout_s: float | None) -> Stream:
+    def connect_peer(self, peer: Peer, host: str, port: int, timeout_s: float | None, service: str = "") -> Stream:
         """As connect(), from keys and paths at hand."""
         if not peer.paths:
             raise OSError(errno.ENETUNREACH, "VCL_PATHS allows no path to this server")
-        live = self._session(peer, host, port)
+        live = self._session(peer, host, port, service)
         stream: Stream = live.session.connect(Stream)
         first = live.peer.paths[0]
         stream.begin(peername=(peer.paths[-1].address, port), session=live.session, route=(first.address, first.port))
@@ -81,7 +91,7 @@ class Sessions:
             raise
         return stream
 
-    def _session(self, peer: Peer, host: str, port: int) -> _Live:
+    def _session(self, peer: Peer, host: str, port: int, service: str) -> _Live:
         key = (peer.server_id, peer.shard)
         with self._lock:
             live = self._live.get(key)
@@ -90,7 +100,7 @@ class Sessions:
                 live = None
             if live is None:
                 self._forget_unused()
-                live = self._live[key] = _Live(self.driver.session(peer), host, port, peer)
+                live = self._live[key] = _Live(self.driver.session(peer), host, port, peer, service)
             elif live.peer != peer:
                 self._update(live, peer)
             live.used_s = time.monotonic()
@@ -120,6 +130,7 @@ class Sessions:
         while self.driver.wait_notice(seen):
             for notice in self.driver.notices(seen):
                 seen = notice["seq"]
+                self._resumes.on_notice(notice)
                 try:
                     self._react(notice["type"], notice["server_id"])
                 except OSError as error:
@@ -153,40 +164,42 @@ class Sessions:
             live.session.renew(*renewed)
         return True
 
-    def _ask_paths(self, live: _Live) -> None:
+    def _ask_paths(self, live: _Live, *, past_cache: bool = False) -> int:
+        """Gives the session the registry's present candidates; the epoch of the assignments that they follow."""
         assert self._agent is not None
         live.asked_s = time.monotonic()
-        resolution = self._agent.resolve(live.host, live.port)
+        resolution = self._agent.resolve(live.host, live.port, past_cache=past_cache)
         if resolution is None or resolution.server_id != live.peer.server_id:
-            return  # another incarnation: these connections cannot go there
-        paths = paths_of(resolution, self._mode)
-        if paths and paths != live.peer.paths:
-            live.session.set_paths(paths)
-            live.peer = peer_of(resolution, self._mode)
+            return 0  # another incarnation: these connections cannot go there
+        peer = peer_of(resolution, self._mode)
+        if peer.paths and peer.paths != live.peer.paths:
+            with self._lock:
+                self._update(live, peer)
+        return resolution.assignment_epoch
 
     def _on_fact(self, fact: Fact) -> None:
         """On the agent's thread: must not wait for the agent."""
+        self._resumes.on_fact(fact)
+        with self._lock:
+            sessions = dict(self._live)
+        if fact.kind == "assignment_changed":
+            concerned = [key for key, live in sessions.items() if live.service in fact.services]
+            self._refresher.request(concerned, fact.epoch)
         hint = _HINTS.get(fact.kind)
         if hint is None or fact.helper_id is None:
             return
-        with self._lock:
-            sessions = list(self._live.values())
-        for live in sessions:
+        for live in sessions.values():
             try:
                 live.session.advise(fact.helper_id, hint)
             except OSError as error:
                 log.debug("hint %s for helper %d: %s", hint, fact.helper_id, error)
-        if fact.kind == "helper_up" and sessions and self._refreshing.acquire(blocking=False):
-            threading.Thread(target=self._refresh_all, args=(sessions,), name="vcl-paths", daemon=True).start()
+        if fact.kind == "helper_up":
+            self._refresher.request(sessions)
 
-    def _refresh_all(self, sessions: list[_Live]) -> None:
-        try:
-            for live in sessions:
-                self._ask_paths(live)
-        except OSError as error:
-            log.debug("new paths: %s", error)
-        finally:
-            self._refreshing.release()
+    def _refresh(self, key: tuple[int, int]) -> int:
+        with self._lock:
+            live = self._live.get(key)
+        return 0 if live is None else self._ask_paths(live, past_cache=True)
 
     # --- life -----------------------------------------------------------------------------------------
 
@@ -194,6 +207,7 @@ class Sessions:
         """Ends all connections; finish_close() waits for it."""
         if self._agent is not None:
             self._unsubscribe()
+        self._refresher.close()
         self.driver.close(linger_s)
 
     def finish_close(self, timeout_s: float) -> None:
@@ -201,3 +215,4 @@ class Sessions:
         self.driver.join(timeout_s)
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
+        self._resumes.close()

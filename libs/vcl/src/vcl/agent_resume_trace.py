@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A span `vcl.resume` for each move of a session away from a helper: from the moment the old path fell silent until the
+server answered on the new one.
+
+Two threads tell what happened: the sessions' watcher the moves, the agent the verdicts. A verdict on the helper that
+was left is why the session moved, or tells why afterwards: the span becomes part of the verdict's trace. So a move that
+no verdict has explained waits a moment for one. Without OpenTelemetry nothing is kept."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from vcl import agent_trace
+
+if TYPE_CHECKING:
+    from vcl.agent_types import Fact
+
+VERDICT_S: Final = 2.0
+"""A verdict so long before or after a move belongs to it."""
+KEPT_MAX: Final = 256
+"""Verdicts, suspicions and moves that wait; the oldest are forgotten first."""
+
+_VERDICTS: Final = ("helper_suspect", "helper_down")
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    helper_id: int
+    at_us: int
+    traceparent: str
+
+
+class ResumeTracer:
+    """See the head of this file. Times are those of time.monotonic(), in microseconds."""
+
+    def __init__(self, now_us: Callable[[], int] = lambda: time.monotonic_ns() // 1000) -> None:
+        self._now_us = now_us
+        self._lock = threading.Lock()
+        self._verdicts: deque[_Verdict] = deque(maxlen=KEPT_MAX)
+        self._suspected: dict[int, dict[str, Any]] = {}  # by session id
+        self._moves: deque[tuple[dict[str, Any], int]] = deque(maxlen=KEPT_MAX)  # and when each was suspected, 0: never
+        self._timer: threading.Timer | None = None
+
+    def on_fact(self, fact: Fact) -> None:
+        """The control plane said something."""
+        if fact.kind not in _VERDICTS or fact.helper_id is None or not agent_trace.is_wanted():
+            return
+        with self._lock:
+            self._verdicts.append(_Verdict(fact.helper_id, self._now_us(), fact.traceparent))
+        self._emit_explained()
+
+    def on_notice(self, notice: dict[str, Any]) -> None:
+        """Something happened to a session."""
+        if notice["type"] not in ("path_suspect", "path_moved") or not agent_trace.is_wanted():
+            return
+        with self._lock:
+            if notice["type"] == "path_suspect":
+                self._suspected[notice["session_id"]] = notice
+                while len(self._suspected) > KEPT_MAX:
+                    self._suspected.pop(next(iter(self._suspected)))
+                return
+            suspected = self._suspected.pop(notice["session_id"], None)
+            if notice["from_helper_id"] in (0, notice["to_helper_id"]):
+                return
+            self._moves.append((notice, suspected["at_us"] if suspected is not None else 0))
+        self._emit_explained()
+
+    def close(self) -> None:
+        """Nobody will explain what still waits."""
+        with self._lock:
+            moves, timer = list(self._moves), self._timer
+            self._moves.clear()
+            self._timer = None
+        if timer is not None:
+            timer.cancel()
+        for notice, suspected_at_us in moves:
+            self._emit(notice, suspected_at_us, self._verdict_on(notice))
+
+    def _emit_explained(self) -> None:
+        """Makes spans of the moves that have a verdict, or have waited for one long enough."""
+        ready = []
+        with self._lock:
+            waiting = [(notice, at_us, self._verdict_on(notice)) for notice, at_us in self._moves]
+            before_us = self._now_us() - int(VERDICT_S * 1e6)
+            self._moves.clear()
+            for notice, at_us, verdict in waiting:
+                if verdict is not None or notice["at_us"] <= before_us:
+                    ready.append((notice, at_us, verdict))
+                else:
+                    self._moves.append((notice, at_us))
+            if self._moves and self._timer is None:
+                self._timer = threading.Timer(VERDICT_S, self._on_timer)
+                self._timer.daemon = True
+                self._timer.start()
+        for notice, at_us, verdict in ready:
+            self._emit(notice, at_us, verdict)
+
+    def _on_timer(self) -> None:
+        with self._lock:
+            self._timer = None
+        self._emit_explained()
+
+    def _verdict_on(self, notice: dict[str, Any]) -> _Verdict | None:
+        """The last one about the helper that was left before the session was back, else the first one after that."""
+        reach_us = int(VERDICT_S * 1e6)
+        about = [
+            verdict
+            for verdict in self._verdicts
+            if verdict.helper_id == notice["from_helper_id"]
+            and _began_us(notice) - reach_us <= verdict.at_us <= notice["at_us"] + reach_us
+        ]
+        before = [verdict for verdict in about if verdict.at_us <= notice["at_us"]]
+        return before[-1] if before else about[0] if about else None
+
+    def _emit(self, notice: dict[str, Any], suspected_at_us: int, verdict: _Verdict | None) -> None:
+        tracer = agent_trace.tracer()
+        if tracer is None:
+            return
+        from opentelemetry import propagate
+        from opentelemetry.context import Context
+
+        parent = Context()
+        if verdict is not None and verdict.traceparent:
+            parent = propagate.extract({"traceparent": verdict.traceparent}, context=parent)
+        pushed = verdict is not None and verdict.at_us <= notice["at_us"]
+        unix_ns = time.time_ns() - self._now_us() * 1000  # of monotonic 0
+        span = tracer.start_span(
+            "vcl.resume",
+            context=parent,
+            start_time=unix_ns + _began_us(notice) * 1000,
+            attributes={
+                "vcl.helper.from": notice["from_helper_id"],
+                "vcl.helper.to": notice["to_helper_id"],
+                "vcl.session.server_id": notice["server_id"],
+                "vcl.session.epoch": notice["epoch"],
+                "vcl.session.connections": notice["connections"],
+                "vcl.detection.trigger": "push" if pushed else "timer" if suspected_at_us else "planned",
+            },
+        )
+        if suspected_at_us:
+            span.add_event("vcl.path.suspect", timestamp=unix_ns + suspected_at_us * 1000)
+        span.end(end_time=unix_ns + notice["at_us"] * 1000)
+
+
+def _began_us(notice: dict[str, Any]) -> int:
+    since_us: int = notice["silent_since_us"]
+    at_us: int = notice["at_us"]
+    return since_us if 0 < since_us <= at_us else at_us
