@@ -230,3 +230,8 @@ def listed(names: list[str]) -> str:
     """The first names, and how many more there are."""
     shown = ", ".join(names[:NAMES_IN_A_TEXT])
     return f"{shown} and {len(names) - NAMES_IN_A_TEXT} more" if len(names) > NAMES_IN_A_TEXT else shown
+
+
+def amount(value: float) -> str:
+    """A number as one reads it in a sentence."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

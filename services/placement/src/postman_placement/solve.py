@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The best placement of a snapshot, with a bound that proves how good it is.
+
+ 1. A greedy placement, so that there is one whatever happens later.
+ 2. The program without the rows of any domain's death (with all of them when it is small): its bound holds for the
+    whole.
+ 3. Its choice, if that survives every domain's death: then it is optimal. Else its primaries with the best backups.
+ 4. If that costs more than the bound, the rows of the domains are added whose death the choice did not survive, and 2
+    and 3 are done again. With all rows in the program nothing is left out, so this ends.
+Before the costs it is settled how many demands must go without a backup: usually only those that no second domain can
+serve; if that has no solution the least number is computed first.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Final, Literal
+
+import numpy as np
+
+from postman_placement.best import Best, OnImproved
+from postman_placement.domain import Infeasible, Options, Snapshot, Solution, validate
+from postman_placement.evaluate import Judge
+from postman_placement.greedy import greedy
+from postman_placement.infeasible import reasons_at_once, reasons_by_slack
+from postman_placement.milp import Floats
+from postman_placement.model import Goal, Model
+from postman_placement.pairing import counts_of, named, overloaded_domains, paired, paired_by_domain
+from postman_placement.problem import Problem, problem_of
+
+COLUMNS_AT_ONCE: Final = 5_000
+"""A program with no more choices of domain and backup than this gets the rows of all domains from the start."""
+
+SHARE_OF_TIME: Final = 0.7
+"""Of what is left, for one program; the rest is for the backups that follow it."""
+
+COUNT_TOLERANCE: Final = 1e-4
+"""A bound on a whole number is rounded up unless it is above the lower one by no more than this."""
+
+REASONS_S: Final = 2.0
+"""How long the search for what binds may take, however little time is left."""
+
+Outcome = Literal["proven", "impossible", "stopped"]
+
+
+def solve(snapshot: Snapshot, options: Options, on_improved: OnImproved = lambda _: None) -> Solution:
+    """The best placement found within `time_s_max`. `on_improved` is told each one that is better than the last.
+
+    Raises InvalidSnapshot, Infeasible, or NotSolvedInTime.
+    """
+    deadline_s = time.monotonic() + options.time_s_max
+    validate(snapshot, options)
+    if not snapshot.demands:
+        return Solution((), 0.0)
+    judge = Judge(snapshot, options)
+    problem = problem_of(snapshot, options, judge.trips)
+    reasons = reasons_at_once(problem)
+    if reasons:
+        raise Infeasible(reasons)
+    best = Best(judge, on_improved)
+    search = _Search(problem, best, deadline_s)
+    if search.run() == "impossible":
+        raise Infeasible(reasons_by_slack(problem, REASONS_S + search.time_left_s))
+    return best.solution()
+
+
+class _Search:
+    """One solve."""
+
+    def __init__(self, problem: Problem, best: Best, deadline_s: float) -> None:
+        self._problem = problem
+        self._best = best
+        self._deadline_s = deadline_s
+        is_small = problem.can_backup.sum() * problem.domains <= COLUMNS_AT_ONCE
+        self._domains = set(range(problem.domains)) if is_small else set[int]()
+
+    @property
+    def time_left_s(self) -> float:
+        """Until the deadline; not below zero."""
+        return max(0.0, self._deadline_s - time.monotonic())
+
+    def run(self) -> Outcome:
+        """Finds and proves as much as the time allows."""
+        quick = greedy(self._problem)
+        if quick is not None:
+            self._best.offer(quick)
+        count = self._problem.count
+        unavoidable = int(count[~self._problem.can_pair].sum())
+        self._best.raise_bound(unavoidable)
+        outcome = self._prove(unavoidable)
+        if outcome != "impossible" or self._problem.options.backup_required:
+            return outcome
+        self._best.raise_bound(unavoidable + 1)
+        outcome = self._prove(int(count.sum()), "missing")
+        return self._prove(int(self._best.missing)) if outcome == "proven" else outcome
+
+    def _prove(self, missing_max: int, goal: Goal = "cost") -> Outcome:
+        """Rounds of the program with more and more domains, until a placement meets the bound."""
+        while self.time_left_s > 0:
+            model = Model(self._problem, domains=sorted(self._domains), missing_max=missing_max, goal=goal)
+            result = model.milp.solve(self.time_left_s * SHARE_OF_TIME)
+            if result.status == "infeasible":
+                return "impossible"
+            least = max(0, math.ceil(result.bound - COUNT_TOLERANCE)) if goal == "missing" else missing_max
+            self._best.raise_bound(least, 0.0 if goal == "missing" else result.bound)
+            if result.values is None:
+                return "stopped"
+            overloaded = self._use(model, result.values, missing_max, goal)
+            if result.status == "stopped" or (not overloaded and math.isinf(self._best.missing)):
+                return "stopped"
+            is_met = self._best.missing <= least if goal == "missing" else self._best.is_met
+            if is_met or not overloaded:
+                return "proven"
+            self._domains |= overloaded
+        return "stopped"
+
+    def _use(self, model: Model, values: Floats, missing_max: int, goal: Goal) -> set[int]:
+        """Offers what the program chose or, if that cannot be, the best backups for its primaries.
+
+        Says which domains' rows would have told the program that its choice cannot be; none if it can.
+        """
+        problem = self._problem
+        primaries = counts_of(values, model.columns.primary)
+        pairs = paired(primaries, counts_of(values, model.columns.backup), problem.domain)
+        if pairs is not None and self._best.offer(named(problem, pairs)):
+            return set()
+        overloaded = set[int]() if pairs is None else overloaded_domains(problem, pairs)
+        model = Model(
+            problem,
+            domains=np.unique(problem.domain[primaries.any(axis=0)]).tolist(),
+            missing_max=missing_max,
+            primaries=primaries,
+            goal=goal,
+        )
+        result = model.milp.solve(self.time_left_s)
+        if result.values is not None:
+            moved = {domain: counts_of(result.values, columns) for domain, columns in model.columns.moved.items()}
+            self._best.offer(named(problem, paired_by_domain(primaries, moved, problem.domain)))
+        return (overloaded or set(range(problem.domains))) - self._domains
