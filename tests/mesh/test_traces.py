@@ -13,12 +13,16 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 import pytest
 from otlp_receiver import Receiver, Span, chain
 
+from postman_helper.settings import HelperSettings
+
 pytest.importorskip("vcl._core", reason="the extension module is not built")
 
+WORKER = HelperSettings.model_fields["helper_worker"].get_default(call_default_factory=True)
 WaitUntil = Callable[..., Any]
 SERVER_KIND, CLIENT_KIND, PRODUCER_KIND, CONSUMER_KIND = 2, 3, 4, 5  # SpanKind of OTLP
 STOP_S = 20
@@ -32,12 +36,12 @@ class Programs:
         self._environment = environment
         self._running: list[subprocess.Popen[bytes]] = []
 
-    def start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def start(self, module: str, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
         """Runs it; its standard output can be read."""
         with (self._folder / f"{module}.log").open("wb") as log:
             program = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
-                env=self._environment,
+                env=self._environment | variables,
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
@@ -137,6 +141,71 @@ def test_one_trace_from_connect_to_the_database(
     assert {"service.version", "service.instance.id", "host.name"} <= answered.resource.keys()
 
 
+@pytest.fixture
+def helper_id(programs: Programs, traced_plane: Any, wait_until: WaitUntil, tmp_path: Path) -> int:
+    """A supervisor with the real worker, on a device that drops everything; what the registry calls it."""
+    if not WORKER.exists():
+        pytest.skip(f"{WORKER} is not built (needs DPDK)")
+    name = f"traced-{os.getpid()}"
+    variables = {
+        "POSTMAN_STATE_DIR": str(tmp_path),
+        "POSTMAN_HELPER_NAME": name,
+        "POSTMAN_HELPER_SITE": "east",
+        "POSTMAN_HELPER_WORKER": str(WORKER),
+        "POSTMAN_HELPER_DEVICE": "net_null0,no-rx=1",
+        "POSTMAN_HELPER_DATA_ADDRESS": "198.18.0.10/24",
+        "POSTMAN_HELPER_GATEWAY": "198.18.0.1",
+        "POSTMAN_HELPER_HOLD_US_MAX": "50",
+        "POSTMAN_HELPER_MEMORY_MB": "96",
+        "POSTMAN_HELPER_CPU": "0",
+    }
+    programs.start("postman_helper", **traced_plane.environment("helper") | variables)
+
+    def found() -> int:
+        with traced_plane.client() as client:
+            items = client.get("/v1/helpers", params={"limit": 500}).raise_for_status().json()["items"]
+        return next((item["helper_id"] for item in items if item["name"] == name and item["state"] == "up"), 0)
+
+    return int(wait_until(found, what="the helper at the registry"))
+
+
+def apply_a_placement(plane: Any, wait_until: WaitUntil) -> None:
+    """One group at one site, which can only get the helper there."""
+    topology = {"sites": [{"name": "east"}], "links": []}
+    demand = {"group": "g", "service": "echo", "site": "east", "server_site": "east", "rate_pps": 1000}
+    with plane.client("operator", "placement") as client:
+        client.put("/v1/topology", json=topology).raise_for_status()
+        client.put("/v1/demands", json={"items": [demand]}).raise_for_status()
+
+        def solved() -> Any:
+            answer = client.post("/v1/placements", json={}, timeout=30)
+            return answer.json() if answer.is_success else None
+
+        placement = wait_until(solved, what="a placement")
+        client.post(f"/v1/placements/{placement['placement_id']}/apply").raise_for_status()
+
+
+def test_one_trace_from_an_applied_placement_to_the_helper(
+    helper_id: int, traced_plane: Any, otlp: Receiver, wait_until: WaitUntil
+) -> None:
+    apply_a_placement(traced_plane, wait_until)
+
+    def prepared() -> list[Span]:
+        spans = otlp.spans()
+        return next((chain(spans, span) for span in by_name(spans, "helper.assignment", "postman-helper")), [])
+
+    way = wait_until(prepared, what="the helper's span")
+    assert [(span.service, span.name, span.kind) for span in way][1:] == [
+        ("postman-helper", "process postman.v1.fact.assignment.*", CONSUMER_KIND),
+        ("postman-placement", "publish postman.v1.fact.assignment.changed", PRODUCER_KIND),
+        ("postman-placement", "POST /v1/placements/{placement_id}/apply", SERVER_KIND),
+    ]
+    assert way[2].attributes["messaging.system"] == "nats"
+    assert way[2].attributes["messaging.destination.name"] == "postman.v1.fact.assignment.changed"
+    trace = [span for span in otlp.spans() if span.trace_id == way[0].trace_id]
+    assert ("postman-registry", "process postman.v1.fact.assignment.*") in {(x.service, x.name) for x in trace}
+
+
 def test_nothing_secret_is_exported(
     programs: Programs, traced_plane: Any, otlp: Receiver, wait_until: WaitUntil, tmp_path: Path
 ) -> None:
@@ -144,11 +213,15 @@ def test_nothing_secret_is_exported(
     wait_until(lambda: by_name(otlp.spans(), "vcl.connect", "postman-demo-client"), what="the client's spans")
     wait_until(lambda: otlp.logs(), what="a line of a log")
     keys = [path.read_text().strip() for path in (traced_plane.folder / "keys").iterdir() if path.is_file()]
-    passwords = [url.split("://")[1].split("@")[0].partition(":")[2] for url in (traced_plane.nats_url,)]
+    users = ("registry", "placement", "health", "helper", "agent")
+    urls = [traced_plane.nats_url, *map(traced_plane.nats.url_of, users)]
+    urls += map(traced_plane.postgres.url_for, users[:3])
+    passwords = {urlsplit(url).password or "" for url in urls}
     assert len(keys) >= 4
-    assert all(passwords)
+    assert all(map(len, passwords))
     with traced_plane.client("agent") as client:
-        found = client.get("/v1/servers").raise_for_status().json()["items"][-1]
+        servers = client.get("/v1/servers", params={"limit": 500}).raise_for_status().json()["items"]
+        found = next(server for server in servers if server["state"] == "up")
         answer = client.get("/v1/resolve", params={"service": found["service"]}).raise_for_status().json()
     encoded = [answer["token"], answer["token_key"]]
     secrets = [secret.encode() for secret in (*keys, *passwords, *encoded)] + [base64.b64decode(x) for x in encoded]
