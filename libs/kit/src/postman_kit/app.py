@@ -48,6 +48,7 @@ def create_app(
     """An application with problem documents, a body limit, `/healthz` (lives) and `/readyz` (can work)."""
     app = FastAPI(title=title, version=version, lifespan=lifespan, docs_url="/docs", redoc_url=None)
     app.state.key_ring = key_ring
+    app.state.on_stop = list[Callable[[], None]]()  # called before running requests are waited for
     install_problem_answers(app)
     app.add_middleware(BodyLimit, bytes_max=body_bytes_max)
 
@@ -121,4 +122,18 @@ def serve(app: FastAPI, listener: socket.socket, tls: tuple[Path, Path] | None =
     _log.info("listening", host=host, port=port, tls=tls is not None)
     # uvicorn raises the signal again once it has stopped in order, for the handler that was there before.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    uvicorn.Server(config).run(sockets=[listener])
+    _Server(config, app.state.on_stop).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Tells the application first when it shall stop: answers without an end must end themselves."""
+
+    def __init__(self, config: uvicorn.Config, on_stop: list[Callable[[], None]]) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """In the event loop, before it waits for running requests."""
+        for stop in self._on_stop:
+            stop()
+        await super().shutdown(sockets)
