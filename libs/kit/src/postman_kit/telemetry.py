@@ -104,7 +104,9 @@ def export_gauge(name: str, unit: str, description: str, read: Callable[[], Read
 def export_bus(bus: Bus) -> None:
     """What every service tells of its connection to NATS."""
     export_counters("postman.bus.messages", bus.counters)
-    export_gauge("postman.bus.connected", "1", "Whether NATS is connected.", lambda: [(int(bus.is_connected), {})])
+    export_gauge(
+        "postman.bus.connections", "{connection}", "1 while connected to NATS.", lambda: [(int(bus.is_connected), {})]
+    )
 
 
 def export_outbox(publisher: OutboxPublisher) -> None:

@@ -85,9 +85,9 @@ def build(settings: HealthSettings) -> FastAPI:
 
 def _export(services: api.Services, bus: Bus, publisher: OutboxPublisher, recorder: Recorder) -> None:
     watch, detector = services.watch, services.watch.detector
+    telemetry.export_bus(bus)
+    telemetry.export_outbox(publisher)
     for name, counters in (
-        ("postman.bus.messages", bus.counters),
-        ("postman.outbox.messages", publisher.counters),
         ("postman.health.messages", detector.counters),
         ("postman.health.verdicts", watch.counters),
         ("postman.health.records", recorder.counters),
