@@ -6,6 +6,7 @@
 #ifndef VCL_IO_UDP_H
 #define VCL_IO_UDP_H
 
+#include "udp_route.h"
 #include "vcl/io.h"
 
 #include <netinet/in.h>
@@ -23,6 +24,7 @@ enum {
 struct vcl_udp {
     int fd;
     bool v6, gso, gro;
+    struct vcl_routes routes;
     struct vcl_io_stats *stats; /* counters of the owner */
 };
 

@@ -2,7 +2,8 @@
  *
  * Sending bursts: neighbours of equal size to one address become one message with UDP_SEGMENT, which the kernel or the
  * card cuts up again. Where that is refused (EINVAL: the segment does not fit the route's MTU, EIO: no checksum
- * offload) the driver stops asking for it and sends one message a datagram. */
+ * offload) the driver stops asking for it and sends one message a datagram; so it does where nobody would cut them up
+ * (udp_route.h). */
 #include "udp.h"
 
 #include <errno.h>
@@ -34,7 +35,7 @@ static bool destination(const struct vcl_udp *u, const struct pmw_addr *a, struc
 }
 
 /* How many slots from `at` on make one message: one address, one size, the last may be shorter. */
-static unsigned run_length(const struct vcl_udp *u, const struct vcl_udp_tx *tx, unsigned at)
+static unsigned run_length(struct vcl_udp *u, const struct vcl_udp_tx *tx, unsigned at, uint64_t now_us)
 {
     const struct vcl_datagram *first = &tx->slots[at];
     size_t bytes = first->len;
@@ -46,6 +47,10 @@ static unsigned run_length(const struct vcl_udp *u, const struct vcl_udp_tx *tx,
         bytes += next->len;
         if (next->len > first->len || bytes > VCL_UDP_GSO_BYTES || !pmw_addr_equal(&next->to, &first->to))
             break;
+        if (n == 1 && !vcl__route_may_merge(&u->routes, &first->to, now_us)) {
+            u->stats->tx_gso_avoided++;
+            break;
+        }
         n++;
         if (next->len < first->len)
             break;
@@ -76,8 +81,9 @@ static void drop_head(struct vcl_udp *u, struct vcl_udp_tx *tx, unsigned nb)
 static unsigned build(struct vcl_udp *u, struct vcl_udp_tx *tx)
 {
     unsigned nb_msgs = 0;
+    uint64_t now_us = vcl_clock_us();
     for (unsigned at = tx->head; at < tx->nb;) {
-        unsigned n = run_length(u, tx, at);
+        unsigned n = run_length(u, tx, at, now_us);
         socklen_t name_len;
         if (!destination(u, &tx->slots[at].to, &tx->to[nb_msgs], &name_len))
             break;

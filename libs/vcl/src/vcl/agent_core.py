@@ -74,7 +74,7 @@ class Core:
     # --- resolve ---------------------------------------------------------------------------------
 
     async def lookup(self, host: str, port: int, timeout_s: float, past_cache: bool = False) -> Lookup:
-        """The answer of the cache, if that will do, or of the registry; callers with the same question share one call."""
+        """The answer of the cache, unless past it, or of the registry; callers with one question share one call."""
         if self._closing:
             return Lookup(None, REASON_CLOSED)
         self._counters.resolves += 1
