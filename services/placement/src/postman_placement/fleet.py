@@ -44,8 +44,6 @@ class Fleet:
 
     helpers: tuple[FleetHelper, ...]
     """Those that take sessions, by id."""
-    known_helpers: frozenset[int]
-    """The ids of all, whatever their state."""
     service_sites: dict[str, tuple[str, ...]]
     """Where the servers of a service are that said so."""
     notes: tuple[str, ...] = ()
@@ -90,7 +88,6 @@ class FleetSource:
                 sites.setdefault(server.service, set()).add(server.site)
         return Fleet(
             helpers=tuple(sorted(serving, key=lambda helper: helper.helper_id)),
-            known_helpers=frozenset(helper.helper_id for helper in helpers),
             service_sites={service: tuple(sorted(found)) for service, found in sites.items()},
             notes=notes,
         )

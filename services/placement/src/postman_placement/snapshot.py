@@ -68,10 +68,11 @@ def _left_out(
         yield f"only the {HELPERS_MAX} helpers with the lowest ids are used, of {len(placed)}"
 
 
-def unknown_exclusions(excluded: Sequence[int], fleet: Fleet) -> tuple[str, ...]:
+def useless_exclusions(excluded: Sequence[int], usable: Usable) -> tuple[str, ...]:
     """A note on ids that exclude nobody: they may be misspelt."""
-    unknown = [str(helper_id) for helper_id in sorted(set(excluded) - fleet.known_helpers)]
-    return (f"excluded_helpers that the registry does not know: {listed(unknown)}",) if unknown else ()
+    useless = [str(helper_id) for helper_id in sorted(set(excluded) - usable.site_of.keys())]
+    said = f"excluded_helpers without effect, since they could not be used anyway: {listed(useless)}"
+    return (said[:NOTE_CHARACTERS_MAX],) if useless else ()
 
 
 def snapshot_of(inputs: StoredInputs, fleet: Fleet, usable: Usable) -> domain.Snapshot:

@@ -10,23 +10,30 @@ import os
 import pickle
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any, BinaryIO, Final
 
-from postman_placement.answered import answered
-from postman_placement.domain import Infeasible, InvalidSnapshot, NotSolvedInTime
-from postman_placement.solve import solve
-from postman_placement.solver_job import FRAME_LENGTH, Job, Said
+from pydantic import TypeAdapter
 
+from postman_contracts import rest_placement as rest
+from postman_placement.domain import Infeasible, InvalidSnapshot, NotSolvedInTime, Solution
+from postman_placement.explain import Placed, explain
+from postman_placement.solve import solve
+from postman_placement.solver_job import FRAME_LENGTH, Answered, Job, Said
+
+_EXPLAINED: Final = TypeAdapter(tuple[rest.ExplainedAssignment, ...])
 _NICENESS: Final = 5  # whoever serves requests on the same processors goes first
 
 
 def do(job: Job, say: Callable[[Said, Any], None]) -> None:
     """Does a job, and says what came out of it; each better solution on the way as `improved`."""
+    started_s = time.monotonic()
     try:
         solution = job.solution or solve(job.snapshot, job.options, lambda better: say("improved", better))
-        say("answered", answered(job.snapshot, job.options, solution))
+        solve_s = time.monotonic() - started_s
+        placed = explain(job.snapshot, job.options, solution)
     except InvalidSnapshot as error:
         say("invalid", error.problems)
     except Infeasible as error:
@@ -36,6 +43,22 @@ def do(job: Job, say: Callable[[Said, Any], None]) -> None:
     except Exception as error:  # a fault of ours: told to whoever waits, and the next job may be well
         traceback.print_exc(file=sys.stderr)
         say("failed", repr(error))
+    else:
+        say("answered", _answered(solution, placed, solve_s))
+
+
+def _answered(solution: Solution, placed: Placed, solve_s: float) -> Answered:
+    return Answered(
+        assignments=solution.assignments,
+        cost=placed.cost,
+        bound=placed.bound,
+        gap=placed.gap,
+        is_optimal=placed.is_optimal,
+        solve_s=solve_s,
+        helpers=placed.helpers,
+        explained=_EXPLAINED.dump_json(placed.assignments),
+        notes=placed.notes,
+    )
 
 
 def main() -> None:

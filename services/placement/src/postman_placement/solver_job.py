@@ -34,6 +34,7 @@ class Answered:
     bound: float
     gap: float
     is_optimal: bool
+    solve_s: float
     helpers: tuple[rest.UsedHelper, ...]
     explained: bytes
     """The explained assignments as a JSON list: there may be many, and nobody here looks into them."""

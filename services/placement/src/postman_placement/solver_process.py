@@ -34,22 +34,21 @@ class SolverProcess:
     def __init__(self, *, overrun_s: float = OVERRUN_S) -> None:
         self._overrun_s = overrun_s
         self._process: asyncio.subprocess.Process | None = None
-        self._best: Solution | None = None
 
     async def solve(self, snapshot: Snapshot, options: Options) -> Answered:
         """The answer. Raises as solve.solve, or SolverFailed.
 
         If the time is over, the best solution that the solver told of before it was killed is the answer.
         """
-        self._best = None
+        better: list[Solution] = []
         try:
-            return await self._run(Job(snapshot, options), options.time_s_max + self._overrun_s)
+            return await self._run(Job(snapshot, options), options.time_s_max + self._overrun_s, better)
         except TimeoutError:
             _log.warning("a solver overran its time and was killed", time_s_max=options.time_s_max)
-        if self._best is None:
+        if not better:
             raise NotSolvedInTime("the solver did not end in time; allow fewer helpers or demands, or more time_s_max")
         try:
-            return await self._run(Job(snapshot, options, self._best), self._overrun_s)
+            return await self._run(Job(snapshot, options, better[-1]), self._overrun_s, better)
         except TimeoutError:
             raise SolverFailed("the solver found a placement and did not end explaining it") from None
 
@@ -61,13 +60,15 @@ class SolverProcess:
                 process.kill()
             await process.wait()
 
-    async def _run(self, job: Job, time_s_max: float) -> Answered:
+    async def _run(self, job: Job, time_s_max: float, better: list[Solution]) -> Answered:
         """One job. Whatever goes wrong, the process is not used again, so that no answer is taken for another's."""
         is_done = False
         try:
             async with asyncio.timeout(time_s_max):
-                said = await self._ask(job)
+                said = await self._ask(job, better)
             is_done = True
+        except TimeoutError:
+            raise
         except (asyncio.IncompleteReadError, OSError) as error:
             raise SolverFailed(f"the solver ended: {error!r}") from None
         finally:
@@ -75,7 +76,7 @@ class SolverProcess:
                 await asyncio.shield(self.stop())
         return _answer_of(said)
 
-    async def _ask(self, job: Job) -> tuple[Said, Any]:
+    async def _ask(self, job: Job, better: list[Solution]) -> tuple[Said, Any]:
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "postman_placement.solver_child"),
@@ -95,7 +96,7 @@ class SolverProcess:
             said, what = pickle.loads(frame)  # noqa: S301 # from the process that we started
             if said != "improved":
                 return said, what
-            self._best = what
+            better[:] = [what]
 
 
 def _answer_of(said: tuple[Said, Any]) -> Answered:

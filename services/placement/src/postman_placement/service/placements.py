@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -22,7 +21,7 @@ from postman_placement.fleet import Fleet, FleetSource
 from postman_placement.rows import Stored
 from postman_placement.service.context import Context
 from postman_placement.service.solving import Solvers
-from postman_placement.snapshot import StoredInputs, Usable, snapshot_of, unknown_exclusions, usable_helpers
+from postman_placement.snapshot import StoredInputs, Usable, snapshot_of, usable_helpers, useless_exclusions
 from postman_placement.solver_job import Answered
 
 ASSIGNED_LIST = TypeAdapter(list[Assigned])
@@ -35,8 +34,6 @@ class _Made:
     inputs: StoredInputs
     usable: Usable
     answered: Answered
-    solve_s: float
-    notes: tuple[str, ...]
 
 
 class Placements:
@@ -83,11 +80,7 @@ class Placements:
             excluded_helpers=frozenset(request.excluded_helpers),
             time_s_max=request.time_s_max,
         )
-        started_s = time.monotonic()
-        answered = await self._solvers.solve(snapshot, options)
-        solve_s = time.monotonic() - started_s
-        notes = (*usable.notes, *unknown_exclusions(request.excluded_helpers, fleet), *answered.notes)
-        return _Made(stored_inputs, usable, answered, solve_s, notes)
+        return _Made(stored_inputs, usable, await self._solvers.solve(snapshot, options))
 
     async def _read_inputs(self, fleet: Fleet) -> tuple[StoredInputs, Usable]:
         """All inputs as they are at one moment, with the measurements that concern helpers."""
@@ -156,10 +149,10 @@ def _stored(
         cost=answered.cost,
         bound=answered.bound,
         gap=answered.gap,
-        solve_s=made.solve_s,
+        solve_s=answered.solve_s,
         helpers=list(answered.helpers),
         assignments=[],
-        notes=made.notes,
+        notes=(*made.usable.notes, *useless_exclusions(request.excluded_helpers, made.usable), *answered.notes),
     )
     return Stored(
         placement_id=placement.placement_id,
