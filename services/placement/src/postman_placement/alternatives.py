@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What if a demand had another primary, all else unchanged: what its own cost would be, and what speaks against it."""
+"""What if a demand had another primary, all else unchanged: what its own cost would be, and what speaks against it.
+
+Its backup stays, unless the other primary is in the backup's failure domain: then its primary of now is the backup.
+"""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from postman_placement.domain import Assignment, Demand, Helper, amount
-from postman_placement.evaluate import Judge, Loads, exceeds
+from postman_placement.evaluate import Judge, exceeds
 from postman_placement.latency import Way
 
 ALTERNATIVES_MAX = 3
@@ -25,21 +28,15 @@ class Alternative:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Worst:
-    """The most that a helper carries, and by whose death; None with all alive."""
-
-    rate_pps: float
-    domain: str | None
-
-
 class Alternatives:
     """Finds the alternatives of the assignments of one placement."""
 
     def __init__(self, judge: Judge, assignments: tuple[Assignment, ...]) -> None:
         self._judge = judge
         self._loads = judge.loads(assignments)
-        self._worst = _worst(judge, self._loads)
+        self._moved: dict[int, dict[str, float]] = defaultdict(dict)
+        for (domain, helper_id), rate_pps in sorted(self._loads.moved.items()):
+            self._moved[helper_id][domain] = rate_pps
         self._users = Counter(
             helper_id for one in assignments for helper_id in (one.primary, one.backup) if helper_id is not None
         )
@@ -78,19 +75,32 @@ class Alternatives:
         return self._by_distance[ends]
 
     def _alternative(self, demand: Demand, assignment: Assignment, helper: Helper, way: Way | None) -> Alternative:
-        judge = self._judge
         total_us = None if way is None else way.total_us
-        live_pps = (1 - judge.options.headroom) * helper.capacity_pps
+        live_pps = (1 - self._judge.options.headroom) * helper.capacity_pps
         impossible = self._cannot(demand, helper, way, live_pps)
         if impossible is not None:
             return Alternative(helper, total_us, None, impossible)
-        difference = judge.own_cost(demand, helper) - judge.own_cost(demand, judge.helpers[assignment.primary])
-        reason = (
-            self._shares_domain_with_backup(assignment, helper)
-            or self._no_room(demand, assignment, helper, live_pps)
-            or self._dearer(assignment, helper, difference)
-        )
+        instead = self._instead(assignment, helper)
+        difference = self._own_cost(demand, instead) - self._own_cost(demand, assignment)
+        reason = self._no_room(demand, assignment, instead) or self._dearer(assignment, instead, difference)
+        if instead.backup != assignment.backup:
+            reason = f"{reason} (with {self._judge.helpers[assignment.primary]} as backup)"
         return Alternative(helper, total_us, difference, reason)
+
+    def _instead(self, assignment: Assignment, helper: Helper) -> Assignment:
+        """The assignment with this primary."""
+        backup = assignment.backup
+        if backup is not None and self._judge.domain(self._judge.helpers[backup]) == self._judge.domain(helper):
+            backup = assignment.primary
+        return replace(assignment, primary=helper.helper_id, backup=backup)
+
+    def _own_cost(self, demand: Demand, assignment: Assignment) -> float:
+        """What the demand itself pays; a missing backup stays missing, so that its penalty does not matter here."""
+        cost = self._judge.own_cost(demand, self._judge.helpers[assignment.primary])
+        if assignment.backup is not None:
+            backup = self._judge.helpers[assignment.backup]
+            cost += self._judge.options.backup_weight * self._judge.own_cost(demand, backup)
+        return cost
 
     def _cannot(self, demand: Demand, helper: Helper, way: Way | None, limit_pps: float) -> str | None:
         """Why this demand cannot use this helper at all, whatever the others do."""
@@ -104,53 +114,45 @@ class Alternatives:
             return f"{amount(demand.rate_pps)} pps is more than the {amount(limit_pps)} pps that it may carry at all"
         return None
 
-    def _shares_domain_with_backup(self, assignment: Assignment, helper: Helper) -> str | None:
-        if assignment.backup is None:
-            return None
-        backup, domain = self._judge.helpers[assignment.backup], self._judge.domain(helper)
-        if self._judge.domain(backup) != domain:
-            return None
-        return "it is the backup" if backup == helper else f"it is in {domain}, as the backup {backup} is"
-
-    def _no_room(self, demand: Demand, assignment: Assignment, helper: Helper, live_pps: float) -> str | None:
-        """Which capacity would be exceeded, and by how much."""
+    def _no_room(self, demand: Demand, now: Assignment, instead: Assignment) -> str | None:
+        """Which capacity would be exceeded, when, and by how much."""
         judge, rate_pps = self._judge, demand.rate_pps
-        alive_pps = self._loads.alive.get(helper.helper_id, 0.0) + rate_pps
+        primary = judge.helpers[instead.primary]
+        live_pps = (1 - judge.options.headroom) * primary.capacity_pps
+        alive_pps = self._loads.alive.get(instead.primary, 0.0) + rate_pps
         if exceeds(alive_pps, live_pps):
             return f"{amount(alive_pps - live_pps)} pps above what it may carry with all alive"
-        worst = self._worst[helper.helper_id]
-        if exceeds(worst.rate_pps + rate_pps, helper.capacity_pps):
-            over_pps = worst.rate_pps + rate_pps - helper.capacity_pps
-            return f"{amount(over_pps)} pps above its capacity when {worst.domain} dies"
-        domain = judge.domain(helper)
-        if assignment.backup is None or domain == judge.domain(judge.helpers[assignment.primary]):
+        domain_now = judge.domain(judge.helpers[now.primary])
+        for domain, moved_pps in self._moved[instead.primary].items():
+            given_up_pps = rate_pps if (domain, instead.primary) == (domain_now, now.backup) else 0.0
+            over_pps = alive_pps + moved_pps - given_up_pps - primary.capacity_pps
+            if exceeds(over_pps + primary.capacity_pps, primary.capacity_pps):
+                return f"{amount(over_pps)} pps above its capacity when {domain} dies"
+        domain = judge.domain(primary)
+        if instead.backup is None or (domain, instead.backup) == (domain_now, now.backup):
             return None
-        backup = judge.helpers[assignment.backup]
-        moved_pps = self._loads.after(domain, backup.helper_id) + rate_pps
+        backup = judge.helpers[instead.backup]
+        moved_pps = self._loads.after(domain, instead.backup) + rate_pps
+        if instead.backup == now.primary:
+            moved_pps -= rate_pps  # which is no load of its own any more
         if exceeds(moved_pps, backup.capacity_pps):
             over_pps = moved_pps - backup.capacity_pps
             return f"the backup {backup} would be {amount(over_pps)} pps above its capacity when {domain} dies"
         return None
 
-    def _dearer(self, assignment: Assignment, helper: Helper, difference: float) -> str:
-        """What it costs more, with the helpers that are used only then or only now."""
-        primary = self._judge.helpers[assignment.primary]
-        more = helper.cost if not self._users[helper.helper_id] else 0.0
-        less = primary.cost if self._users[assignment.primary] == 1 else 0.0
-        whole = difference + more - less
-        besides = f", of which {amount(more - less)} for helpers" if more != less else ""
+    def _dearer(self, now: Assignment, instead: Assignment, difference: float) -> str:
+        """What the placement would cost more, with the helpers that are used only then and those only now."""
+        then_ids, now_ids = _ids(instead), _ids(now)
+        opened = sum(self._judge.helpers[one].cost for one in then_ids - now_ids if self._users[one] == 0)
+        closed = sum(self._judge.helpers[one].cost for one in now_ids - then_ids if self._users[one] == 1)
+        whole = difference + opened - closed
+        besides = f", of which {amount(opened - closed)} for helpers" if opened != closed else ""
         if whole > 0:
             return f"costs {amount(whole)} more{besides}"
         if whole == 0:
             return f"costs as much{besides}"
-        return f"would cost {amount(-whole)} less{besides}; the time was too short to find that"
+        return f"costs {amount(-whole)} less{besides}; that was not found in the time"
 
 
-def _worst(judge: Judge, loads: Loads) -> dict[int, _Worst]:
-    """Of each helper."""
-    worst = {helper_id: _Worst(loads.alive.get(helper_id, 0.0), None) for helper_id in judge.helpers}
-    for domain, helper_id in sorted(loads.moved):
-        rate_pps = loads.after(domain, helper_id)
-        if rate_pps > worst[helper_id].rate_pps:
-            worst[helper_id] = _Worst(rate_pps, domain)
-    return worst
+def _ids(assignment: Assignment) -> set[int]:
+    return {assignment.primary} if assignment.backup is None else {assignment.primary, assignment.backup}

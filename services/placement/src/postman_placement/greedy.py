@@ -59,7 +59,8 @@ def _backups(
         fits &= load + moved[domain] + problem.rate[row] <= problem.capacity
         if not fits.any():
             continue
-        price = problem.options.backup_weight * problem.cost[row] + np.where(is_used, 0.0, problem.helper_cost)
+        price = np.where(is_used, 0.0, problem.helper_cost)
+        price[fits] += problem.options.backup_weight * problem.cost[row, fits]
         best = int(np.argmin(np.where(fits, price, np.inf)))
         moved[domain, best] += problem.rate[row]
         is_used[best] = True
