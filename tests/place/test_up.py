@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 CLI = (sys.executable, "-m", "postman_cli")
@@ -67,6 +69,8 @@ def test_status_by_environment_variables(up: Up, tmp_path: Path) -> None:
         "status",
         POSTMAN_STATE_DIR=str(tmp_path),
         POSTMAN_REGISTRY_URL=up.ready["registry_url"],
+        POSTMAN_PLACEMENT_URL=up.ready["placement_url"],
+        POSTMAN_HEALTH_URL=up.ready["health_url"],
         POSTMAN_API_KEY_FILE=up.ready["api_key_files"]["viewer"],
     )
     assert done.returncode == 0, done.stderr
@@ -156,3 +160,26 @@ def test_a_wrong_url_is_a_clear_error(tmp_path: Path, url: str) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("postman status: ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("part", ["postman_registry", "postman_placement", "postman_health", "nats-server", "postgres"])
+def test_a_part_that_is_killed_is_started_again_in_its_place(up: Up, wait_until: Callable[..., Any], part: str) -> None:
+    def oldest() -> psutil.Process | None:
+        found = []
+        for child in psutil.Process(up.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if any(part in word for word in child.cmdline()):
+                    found.append((child.create_time(), child.pid))
+        return psutil.Process(min(found)[1]) if found else None
+
+    killed = oldest()
+    assert killed is not None
+    killed.kill()
+
+    def is_back() -> bool:
+        now = oldest()
+        status = run("status", "--json", POSTMAN_STATE_DIR=str(up.state))
+        return now is not None and now.pid != killed.pid and status.returncode == 0
+
+    wait_until(is_back, timeout_s=60)
+    assert up.process.poll() is None

@@ -3,7 +3,7 @@
 
 Everything is in one state folder: `postgres/`, `nats/`, `keys/` (API keys by role), a log for each service, and while
 it is ready `up.json`, `env` and `env.helper`, which say where it is. Each part has its own NATS user and database role.
-Children end with us, however we end.
+What ends is started again. Children end with us, however we end.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
+from postman_cli.revival import Revival
 from postman_cli.service_child import SERVICES, Service, ServiceChild
 from postman_kit.embedded import EmbeddedError, EmbeddedNats, EmbeddedPostgres
 from postman_kit.embedded.child import StateDirectory, is_held
@@ -71,6 +72,7 @@ class ControlPlane:
         self._postgres = EmbeddedPostgres(self._state / "postgres")
         self._nats = EmbeddedNats(self._state / "nats", host=host, port=nats_port)
         self._services = {name: ServiceChild(name, self._state, host=host, port=ports[name]) for name in SERVICES}
+        self._parts: list[Revival] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> ControlPlane:
@@ -91,6 +93,7 @@ class ControlPlane:
             for name, service in self._services.items():
                 service.wait_ready()
                 self._progress(f"{name} is ready on {service.url}")
+            self._parts = self._watched()
             stack.callback(self._forget)
             self._tell()
             self._stack = stack.pop_all()
@@ -113,16 +116,25 @@ class ControlPlane:
             api_key_files={role: str(self._state / "keys" / role) for role in ROLES},
         )
 
-    def dead_part(self) -> str:
-        """The name of a part that has ended, with the end of its log; empty while all run."""
-        for service in self._services.values():
-            if said := service.obituary():
-                return said
-        if self._postgres.pid is None:
-            return f"postgres ended; its log is in {self._state / 'postgres'}"
-        if self._nats.pid is None:
-            return f"nats ended; its log is in {self._state / 'nats'}"
-        return ""
+    def revive(self) -> None:
+        """On the main thread: start again what has ended, and say so; EmbeddedError if it ends at each start."""
+        for part in self._parts:
+            if said := part.look():
+                self._progress(said)
+
+    def _watched(self) -> list[Revival]:
+        def of_server(name: str, server: EmbeddedPostgres | EmbeddedNats) -> Revival:
+            log = self._state / name
+            return Revival(name, lambda: "" if server.pid else f"{name} ended; its log is in {log}", server.start)
+
+        def of_service(name: Service, service: ServiceChild) -> Revival:
+            return Revival(name, service.obituary, lambda: service.start(self._environments()[name]))
+
+        return [
+            of_server("postgres", self._postgres),
+            of_server("nats", self._nats),
+            *(of_service(name, service) for name, service in self._services.items()),
+        ]
 
     def _environments(self) -> dict[Service, dict[str, str]]:
         """Secrets go by the environment: a command line is everybody's to read."""

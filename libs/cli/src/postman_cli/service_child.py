@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import sys
@@ -34,10 +33,6 @@ class ServiceChild:
         self._folder = folder
         self._child = Child(name, folder / f"{name}.log", signal.SIGTERM)
 
-    @property
-    def _exists(self) -> bool:
-        return importlib.util.find_spec(f"postman_{self.name}.__main__") is not None
-
     def claim_port(self) -> None:
         """Choose the port. EmbeddedError if it is in use."""
         self.port = choose_port(self._wanted_port, self.name, self._host, before=self.port)
@@ -54,7 +49,7 @@ class ServiceChild:
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Start it with these variables and where it shall be. Does not wait. No effect if it runs."""
-        if self._child.is_running or not self._exists:
+        if self._child.is_running:
             return
         own = f"POSTMAN_{self.name.upper()}"
         place = {
@@ -69,8 +64,7 @@ class ServiceChild:
 
     def wait_ready(self) -> None:
         """Wait until it can work. EmbeddedError with the end of its log if it cannot."""
-        if self._exists:
-            self._child.wait_until(self._is_ready, START_S_MAX)
+        self._child.wait_until(self._is_ready, START_S_MAX)
 
     def stop(self) -> None:
         """Orderly end."""
@@ -78,7 +72,7 @@ class ServiceChild:
 
     def obituary(self) -> str:
         """How it ended, with the end of its log; empty while it runs."""
-        if self._child.is_running or not self._exists:
+        if self._child.is_running:
             return ""
         return f"{self.name} ended with status {self._child.exit_status}:\n{self._child.log_tail()}"
 

@@ -56,8 +56,9 @@ def up(
     try:
         with plane:
             _show(plane, state, json_out)
-            while not (dead := plane.dead_part()):
+            while True:
                 time.sleep(LOOK_S)
+                plane.revive()
     except (EmbeddedError, SettingsError) as error:
         _fail(str(error))
     except (OSError, subprocess.SubprocessError) as error:  # no space, no permission, a machine that stands still
@@ -65,7 +66,6 @@ def up(
     except KeyboardInterrupt:
         say("ended")
         return
-    _fail(dead)
 
 
 def _interrupt(number: int, frame: object) -> None:
