@@ -61,8 +61,11 @@ class Telemetry:
             flush.join(max(0.0, deadline - time.monotonic()))
 
 
-def setup(service_name: str, service_version: str = "") -> Telemetry:
-    """Set up logs and, where the environment asks for them, the three signals. Call it before anything is built."""
+def setup(service_name: str, service_version: str = "", *, instance_id: str = "") -> Telemetry:
+    """Set up logs and, where the environment asks for them, the three signals. Call it before anything is built.
+
+    `instance_id` tells this process from others of the same service; the default is a random one.
+    """
     setup_logs()
     choice = choose(os.environ)
     for complaint in choice.complaints:
@@ -71,7 +74,8 @@ def setup(service_name: str, service_version: str = "") -> Telemetry:
         return Telemetry([])
     from postman_kit import telemetry_otlp
 
-    return Telemetry(telemetry_otlp.start(choice.signals, service_name, service_version))
+    resource = telemetry_otlp.describe(service_name, service_version, instance_id)
+    return Telemetry(telemetry_otlp.start(choice.signals, resource))
 
 
 Readings = Iterable[tuple[int | float, Mapping[str, str | int]]]

@@ -47,11 +47,10 @@ Stop = Callable[[], object]
 _log = structlog.get_logger(__name__)
 
 
-def start(signals: Sequence[Signal], service_name: str, service_version: str) -> list[Stop]:
+def start(signals: Sequence[Signal], resource: Resource) -> list[Stop]:
     """Begin to export these signals. One that its variables make impossible is left out, with one line of the log."""
     # HTTP and database names as they are since the conventions became stable; the instrumentations ask this variable.
     os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
-    resource = describe(service_name, service_version)
     starts = {"traces": _start_traces, "metrics": _start_metrics, "logs": _start_logs}
     stops = []
     for signal in signals:
@@ -66,13 +65,13 @@ def start(signals: Sequence[Signal], service_name: str, service_version: str) ->
     return stops
 
 
-def describe(service_name: str, service_version: str) -> Resource:
+def describe(service_name: str, service_version: str, instance_id: str) -> Resource:
     """Who exports, after the conventions; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES have the last word."""
     ours: dict[str, AttributeValue] = {
         "service.namespace": _NAMESPACE,
         "service.name": service_name,
         "service.version": service_version,
-        "service.instance.id": str(uuid4()),
+        "service.instance.id": instance_id or str(uuid4()),
         "host.name": socket.gethostname(),
         "os.type": platform.system().lower(),
         "process.pid": os.getpid(),
