@@ -21,28 +21,42 @@ from postman_helper.domain import (
     is_reported,
 )
 
+ORDERS = (Input.DRAIN_ORDERED, Input.UNDRAIN_ORDERED)
 TO_STATE = {
     State.STARTING: [],
     State.SERVING: [Input.WORKER_READY],
-    State.DRAINING: [Input.WORKER_READY, Input.DRAIN_WANTED],
+    State.PARKED: [Input.WORKER_READY, Input.DRAIN_ORDERED],
+    State.LEAVING: [Input.WORKER_READY, Input.LEAVE_WANTED],
     State.BACKING_OFF: [Input.WORKER_FAILED],
     State.DEAD: [Input.STOP_WANTED],
 }
 LEGAL = {
     (State.STARTING, Input.WORKER_READY): (State.SERVING, Action.NOTHING),
     (State.STARTING, Input.WORKER_FAILED): (State.BACKING_OFF, Action.WAIT),
-    (State.STARTING, Input.DRAIN_WANTED): (State.DEAD, Action.FINISH),
+    (State.STARTING, Input.LEAVE_WANTED): (State.DEAD, Action.FINISH),
     (State.SERVING, Input.WORKER_FAILED): (State.BACKING_OFF, Action.WAIT),
     (State.SERVING, Input.IDENTITY_LOST): (State.BACKING_OFF, Action.WAIT),
-    (State.SERVING, Input.DRAIN_WANTED): (State.DRAINING, Action.DRAIN),
-    (State.DRAINING, Input.DRAINED): (State.DEAD, Action.FINISH),
-    (State.DRAINING, Input.WORKER_FAILED): (State.DEAD, Action.FINISH),
-    (State.DRAINING, Input.IDENTITY_LOST): (State.DRAINING, Action.NOTHING),
-    (State.DRAINING, Input.DRAIN_WANTED): (State.DRAINING, Action.NOTHING),
+    (State.SERVING, Input.DRAIN_ORDERED): (State.PARKED, Action.PARK),
+    (State.SERVING, Input.UNDRAIN_ORDERED): (State.SERVING, Action.NOTHING),
+    (State.SERVING, Input.LEAVE_WANTED): (State.LEAVING, Action.LEAVE),
+    (State.PARKED, Input.WORKER_FAILED): (State.BACKING_OFF, Action.WAIT),
+    (State.PARKED, Input.IDENTITY_LOST): (State.BACKING_OFF, Action.WAIT),
+    (State.PARKED, Input.DRAIN_ORDERED): (State.PARKED, Action.NOTHING),
+    (State.PARKED, Input.UNDRAIN_ORDERED): (State.SERVING, Action.SERVE),
+    (State.PARKED, Input.LEAVE_WANTED): (State.LEAVING, Action.LEAVE),
+    (State.LEAVING, Input.DRAINED): (State.DEAD, Action.FINISH),
+    (State.LEAVING, Input.WORKER_FAILED): (State.DEAD, Action.FINISH),
+    (State.LEAVING, Input.IDENTITY_LOST): (State.LEAVING, Action.NOTHING),
+    (State.LEAVING, Input.LEAVE_WANTED): (State.LEAVING, Action.NOTHING),
     (State.BACKING_OFF, Input.RETRY_DUE): (State.STARTING, Action.START),
     (State.BACKING_OFF, Input.WORKER_FAILED): (State.BACKING_OFF, Action.NOTHING),
     (State.BACKING_OFF, Input.IDENTITY_LOST): (State.BACKING_OFF, Action.NOTHING),
-    (State.BACKING_OFF, Input.DRAIN_WANTED): (State.DEAD, Action.FINISH),
+    (State.BACKING_OFF, Input.LEAVE_WANTED): (State.DEAD, Action.FINISH),
+    **{
+        (state, order): (state, Action.NOTHING)
+        for state in (State.STARTING, State.LEAVING, State.BACKING_OFF)
+        for order in ORDERS
+    },
     **{(state, Input.STOP_WANTED): (State.DEAD, Action.FINISH) for state in State if state is not State.DEAD},
     **{(State.DEAD, event): (State.DEAD, Action.NOTHING) for event in Input},
 }

@@ -45,9 +45,13 @@ class Helper:
                 "POSTMAN_HELPER_HEARTBEAT_S": "0.1",
             }
         )
-        with log.open("wb") as out:
+        self.start()
+
+    def start(self) -> None:
+        """The process, for the first time or again."""
+        with self.log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "postman_helper"], env=self.environment, stderr=out, cwd=fake_worker.dir
+                [sys.executable, "-m", "postman_helper"], env=self.environment, stderr=out, cwd=self.worker.dir
             )
 
     def run_second(self) -> subprocess.CompletedProcess[str]:
@@ -225,13 +229,64 @@ def test_a_second_sigterm_does_not_wait_for_the_data(helper: Helper) -> None:
     assert helper.entry()["state"] == "gone"
 
 
-def test_an_operators_order_drains(helper: Helper, control_plane: Any) -> None:
+def order(helper: Helper, what: str) -> None:
+    with helper.control_plane.client("operator") as client:
+        client.post(f"/v1/helpers/{helper.entry()['helper_id']}/{what}").raise_for_status()
+
+
+def drain_commands(helper: Helper) -> list[str]:
+    return [event["words"][0] for event in helper.worker.events("drain")]
+
+
+def test_an_operators_order_parks_it_until_the_order_to_serve_again(helper: Helper, control_plane: Any) -> None:
+    first = helper.wait_serving(1)
+    helper_id = helper.entry()["helper_id"]
+    order(helper, "drain")
+    helper.wait_until(lambda: drain_commands(helper) == ["on"], what="drain on")
+    asyncio.run(next_heartbeat(control_plane.nats_url, helper_id, lambda beat: beat["state"] == "draining"))
+    assert helper.entry()["state"] == "draining"
+    order(helper, "undrain")
     helper.wait_serving(1)
-    with control_plane.client("operator") as client:
-        client.post(f"/v1/helpers/{helper.entry()['helper_id']}/drain").raise_for_status()
+    assert drain_commands(helper) == ["on", "off"]
+    asyncio.run(next_heartbeat(control_plane.nats_url, helper_id, lambda beat: beat["state"] == "up"))
+    assert [start["pid"] for start in helper.starts()] == [first["pid"]], "the same worker all the time"
+
+
+def test_a_parked_helper_stays_so_when_its_worker_or_it_itself_starts_again(helper: Helper) -> None:
+    helper.wait_serving(1)
+    order(helper, "drain")
+    helper.wait_until(lambda: drain_commands(helper) == ["on"], what="drain on")
+    os.kill(helper.starts()[-1]["pid"], signal.SIGKILL)
+    helper.wait_until(lambda: drain_commands(helper) == ["on", "on"], what="drain on for the next worker")
+    helper.stop()
+    helper.start()
+    helper.wait_until(lambda: drain_commands(helper) == ["on", "on", "on"], what="drain on after the restart")
+    helper.wait_until(lambda: (entry := helper.entry())["state"] == "draining" and entry["stats"], what="its lease")
+    assert helper.entry()["incarnation"] == 3
+    order(helper, "undrain")
+    helper.wait_serving(3)
+
+
+def test_a_parked_helper_leaves_on_sigterm(helper: Helper) -> None:
+    helper.wait_serving(1)
+    order(helper, "drain")
+    helper.wait_until(lambda: drain_commands(helper) == ["on"], what="drain on")
+    helper.process.send_signal(signal.SIGTERM)
     assert helper.wait_exit() == 0
-    assert helper.worker.events("drain")[0]["words"] == ["on"]
     assert helper.entry()["state"] == "gone"
+
+
+def test_orders_are_heard_without_nats(helper: Helper, control_plane: Any) -> None:
+    helper.wait_serving(1)
+    control_plane.nats.stop()
+    try:
+        order(helper, "drain")
+        helper.wait_until(lambda: drain_commands(helper) == ["on"], what="drain on")
+        order(helper, "undrain")
+        helper.wait_until(lambda: drain_commands(helper) == ["on", "off"], what="drain off")
+        helper.wait_serving(1)
+    finally:
+        control_plane.nats.start()
 
 
 def test_an_outage_of_the_registry_does_not_touch_the_worker(helper: Helper, control_plane: Any) -> None:

@@ -86,6 +86,8 @@ class HelperGrant(Answer):
     cid_key: Key16
     servers: list[TrunkServer]
     servers_version: ServersVersion
+    desired_state: HelperReportedState = "up"
+    """`draining`: an operator's order of before this start still holds."""
 
 
 class HelperLeaseRenewal(Request):

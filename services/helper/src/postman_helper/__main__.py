@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python -m postman_helper [--config FILE]`: settings → registry client, bus, supervisor. Only wiring here.
 
-SIGTERM and SIGINT drain; the second one stops at once. Exit codes: 0 drained or stopped, 2 a setting or the host is
-wrong.
+SIGTERM and SIGINT end it gently; the second one at once. Exit codes: 0 it has left or was stopped, 2 a setting or the
+host is wrong.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import sys
 from pathlib import Path
 
+from postman_helper import worker_metrics
 from postman_helper.lease import Registry
 from postman_helper.settings import HelperSettings
 from postman_helper.supervisor import Supervisor
@@ -51,13 +52,14 @@ def main() -> int:
 async def _run(settings: HelperSettings, api_key: str) -> None:
     bus = Bus(settings.nats_url.get_secret_value(), name=f"helper {settings.helper_name}")
     supervisor = Supervisor(settings, Registry(settings.registry_url, api_key), bus)
+    worker_metrics.export(supervisor.stats)
     asked = 0
 
     def on_signal() -> None:
         nonlocal asked
         asked += 1
         if asked == 1:
-            supervisor.request_drain()
+            supervisor.request_leave()
         else:
             supervisor.request_stop()
 

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The life cycle of one worker, pure: inputs and times are arguments, actions come out.
 
-            START                     WORKER_READY
-    (run) ────────▶ starting ───────────────────────▶ serving
-                     ▲    │ WORKER_FAILED               │ │
-           RETRY_DUE │    ▼          WORKER_FAILED,     │ │ DRAIN_WANTED
-                    backing-off ◀───────────────────────┘ ▼
-                          │            IDENTITY_LOST    draining
-             DRAIN_WANTED ▼                               │ DRAINED, WORKER_FAILED
-                         dead ◀───────────────────────────┘
+            START                     WORKER_READY              DRAIN_ORDERED
+    (run) ────────▶ starting ───────────────────────▶ serving ─────────────────▶ parked
+                     ▲    │ WORKER_FAILED               │ │  ◀─────────────────  │ │
+           RETRY_DUE │    ▼           WORKER_FAILED,    │ │    UNDRAIN_ORDERED   │ │
+                    backing-off ◀──── IDENTITY_LOST ────┴─│──────────────────────┘ │
+                          │                               │ LEAVE_WANTED           │ LEAVE_WANTED
+             LEAVE_WANTED ▼                               ▼                        │
+                         dead ◀─────────────────────── leaving ◀───────────────────┘
+                                DRAINED, WORKER_FAILED
 
+A parked helper was ordered to drain: its worker takes no new sessions and goes on with those that it has, until the
+order to serve again. The order is the registry's, which repeats it with each lease, so a helper that starts, or whose
+worker failed, parks as soon as it serves. A leaving one ends once no data flows.
 STOP_WANTED (the operator asked twice) leads to `dead` from everywhere.
 Every entry into `starting` registers anew, so that no two worker processes ever share an incarnation (and with it the
 trunk keys). A worker whose identity was lost goes on relaying until its successor has one.
@@ -27,7 +31,8 @@ class State(StrEnum):
 
     STARTING = "starting"
     SERVING = "serving"
-    DRAINING = "draining"
+    PARKED = "parked"
+    LEAVING = "leaving"
     BACKING_OFF = "backing-off"
     DEAD = "dead"
 
@@ -39,7 +44,9 @@ class Input(StrEnum):
     WORKER_FAILED = "worker-failed"  # exited, or never became ready
     IDENTITY_LOST = "identity-lost"  # the registry knows a newer incarnation, or does not know this helper
     RETRY_DUE = "retry-due"
-    DRAIN_WANTED = "drain-wanted"
+    DRAIN_ORDERED = "drain-ordered"  # by an operator, through the registry
+    UNDRAIN_ORDERED = "undrain-ordered"
+    LEAVE_WANTED = "leave-wanted"  # end, but gently
     DRAINED = "drained"
     STOP_WANTED = "stop-wanted"  # without draining, or in the middle of it
 
@@ -50,29 +57,44 @@ class Action(StrEnum):
     NOTHING = "nothing"
     START = "start"  # register, stop a worker of the old identity, spawn
     WAIT = "wait"  # retry_delay_s(), then RETRY_DUE
-    DRAIN = "drain"
+    PARK = "park"  # take no new sessions
+    SERVE = "serve"  # take them again
+    LEAVE = "leave"  # take none, and wait until no data flows: DRAINED
     FINISH = "finish"  # stop the worker, give the lease back, end
 
 
 _TABLE: dict[tuple[State, Input], tuple[State, Action]] = {
     (State.STARTING, Input.WORKER_READY): (State.SERVING, Action.NOTHING),
     (State.STARTING, Input.WORKER_FAILED): (State.BACKING_OFF, Action.WAIT),
-    (State.STARTING, Input.DRAIN_WANTED): (State.DEAD, Action.FINISH),
+    (State.STARTING, Input.LEAVE_WANTED): (State.DEAD, Action.FINISH),
     (State.SERVING, Input.WORKER_FAILED): (State.BACKING_OFF, Action.WAIT),
     (State.SERVING, Input.IDENTITY_LOST): (State.BACKING_OFF, Action.WAIT),
-    (State.SERVING, Input.DRAIN_WANTED): (State.DRAINING, Action.DRAIN),
-    (State.DRAINING, Input.DRAINED): (State.DEAD, Action.FINISH),
-    (State.DRAINING, Input.WORKER_FAILED): (State.DEAD, Action.FINISH),
+    (State.SERVING, Input.DRAIN_ORDERED): (State.PARKED, Action.PARK),
+    (State.SERVING, Input.LEAVE_WANTED): (State.LEAVING, Action.LEAVE),
+    (State.PARKED, Input.WORKER_FAILED): (State.BACKING_OFF, Action.WAIT),
+    (State.PARKED, Input.IDENTITY_LOST): (State.BACKING_OFF, Action.WAIT),
+    (State.PARKED, Input.UNDRAIN_ORDERED): (State.SERVING, Action.SERVE),
+    (State.PARKED, Input.LEAVE_WANTED): (State.LEAVING, Action.LEAVE),
+    (State.LEAVING, Input.DRAINED): (State.DEAD, Action.FINISH),
+    (State.LEAVING, Input.WORKER_FAILED): (State.DEAD, Action.FINISH),
     (State.BACKING_OFF, Input.RETRY_DUE): (State.STARTING, Action.START),
-    (State.BACKING_OFF, Input.DRAIN_WANTED): (State.DEAD, Action.FINISH),
+    (State.BACKING_OFF, Input.LEAVE_WANTED): (State.DEAD, Action.FINISH),
     **{(state, Input.STOP_WANTED): (State.DEAD, Action.FINISH) for state in State if state is not State.DEAD},
 }
 # Legal, and of no consequence.
 _IGNORED: set[tuple[State, Input]] = {
     (State.BACKING_OFF, Input.IDENTITY_LOST),  # the registry's answer and the worker's end came together
     (State.BACKING_OFF, Input.WORKER_FAILED),  # the worker of a lost identity dies while it waits for its successor
-    (State.DRAINING, Input.IDENTITY_LOST),  # the drain goes on; the successor is somebody else's
-    (State.DRAINING, Input.DRAIN_WANTED),  # the order came by NATS and by the lease answer
+    (State.LEAVING, Input.IDENTITY_LOST),  # it ends anyway; the successor is somebody else's
+    (State.LEAVING, Input.LEAVE_WANTED),
+    # An order comes by NATS and with the lease; one that comes while no worker serves comes again with the next lease.
+    (State.SERVING, Input.UNDRAIN_ORDERED),
+    (State.PARKED, Input.DRAIN_ORDERED),
+    *(
+        (state, order)
+        for state in (State.STARTING, State.LEAVING, State.BACKING_OFF)
+        for order in (Input.DRAIN_ORDERED, Input.UNDRAIN_ORDERED)
+    ),
 }
 
 # First restart after 0.1-0.2 s (a crash should cost clients one move, not a pause), then doubling. The cap keeps a
@@ -128,7 +150,7 @@ class LifeCycle:
         return action
 
     def _note_failure(self, was: State, now_s: float) -> None:
-        if was is State.SERVING and now_s - self._serving_since_s >= STABLE_S:
+        if was in (State.SERVING, State.PARKED) and now_s - self._serving_since_s >= STABLE_S:
             self._attempt = 0
         self._attempt += 1
         self._failures_s.append(now_s)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One incarnation: a worker process under one identity, from its start to its end.
 
-While it serves, three tasks run: the watch for its exit, heartbeats (each helper_heartbeat_s), and the lease (each
-third of its lifetime, and at once after refresh()). None of them stops the worker because the registry or NATS is away.
+While it serves, four tasks run: the watch for its exit, heartbeats (each helper_heartbeat_s), the lease (each third of
+its lifetime, and at once after refresh()), and orders (park(), serve()). None of them stops the worker because the
+registry or NATS is away.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import structlog
+from opentelemetry import trace
 
 from postman_contracts.fields import HelperReportedState
 from postman_contracts.rest import HelperGrant, HelperLeaseRenewal, TrunkServer
@@ -25,9 +27,11 @@ from postman_helper.domain import Input, backoff_s, is_reported
 from postman_helper.lease import IdentityLost, Registry, RegistryError
 from postman_helper.server_table import Table, describe, table_after, table_diff, table_of
 from postman_helper.settings import HelperSettings
-from postman_helper.worker_process import WorkerProcess, WorkerStartError, write_config
+from postman_helper.worker_process import WorkerProcess, WorkerStartError, exit_text, write_config
+from postman_helper.worker_stats import WorkerStats
 
 log = structlog.get_logger(__name__)
+tracer = trace.get_tracer(__name__)
 
 RENEWALS_PER_TTL: Final = 3  # two may fail before the lease ends
 RETRY_MAX_S: Final = 2.0
@@ -37,6 +41,7 @@ SILENT_S_MAX: Final = 5.0
 SILENT_REQUESTS_MIN: Final = 3
 # While silent for more than this it gets no heartbeat and no renewal: the registry shall find out too.
 ANSWERED_S_MAX: Final = 1.5
+ORDER_RETRY_S: Final = 0.5
 DRAIN_POLL_S: Final = 0.1
 DRAIN_QUIET_S: Final = 1.0
 # Counters of the worker (relay.h) that stand still when nobody's data flows: entries up, entries down.
@@ -52,6 +57,7 @@ class Incarnation:
         grant: HelperGrant,
         registry: Registry,
         bus: HelperBus,
+        stats: WorkerStats,
         report: Callable[[Incarnation, Input], None],
     ) -> None:
         self.helper_id = grant.helper_id
@@ -60,17 +66,24 @@ class Incarnation:
         self._grant = grant
         self._registry = registry
         self._bus = bus
+        self._all_stats = stats
         self._report = report
         self._worker: WorkerProcess | None = None
         self._control = Control(settings.control_socket())
         self._tasks: list[asyncio.Task[None]] = []
-        self._state: HelperReportedState = "up"
+        self._state: HelperReportedState = grant.desired_state
+        self._is_parked = grant.desired_state == "draining"
+        self._is_leaving = False
+        self._order_changed = asyncio.Event()
+        self._epoch_named: int | None = None
+        self._epoch_prepared: int | None = None
         self._stats: dict[str, int | float] = {}
         self._answered_at_s = 0.0
         self._table: Table = {}
         self._table_version: int | None = None
         self._lease_ttl_s = grant.lease_ttl_s
         self._refresh = asyncio.Event()
+        self._renewing = asyncio.Lock()
         self._identity_lost = False
 
     # --- life ------------------------------------------------------------------------------------
@@ -89,15 +102,46 @@ class Incarnation:
         log.info("worker is ready", pid=self._worker.pid, **self._identity())
 
     def begin(self) -> None:
-        """Starts watching, heartbeats and lease."""
-        for name, coroutine in (("exit", self._watch()), ("heartbeat", self._beat()), ("lease", self._keep_lease())):
-            self._begin_task(name, coroutine)
+        """Starts watching, heartbeats, lease and orders."""
+        self._begin_task("exit", self._watch())
+        self._begin_task("heartbeat", self._beat())
+        self._begin_task("lease", self._keep_lease())
+        self._begin_task("orders", self._follow_orders())
 
-    def begin_drain(self) -> None:
+    def park(self) -> None:
+        """Takes no new sessions, and goes on with those that it has, until serve()."""
+        self._is_parked = True
+        self._state = "draining"
+        self._order_changed.set()
+        self.refresh()
+
+    def serve(self) -> None:
+        """Takes sessions again; says so once the worker knows."""
+        self._is_parked = False
+        self._order_changed.set()
+
+    def begin_leave(self) -> None:
         """Tells everybody, waits until no data flows, then reports DRAINED."""
+        self._is_leaving = self._is_parked = True
         self._state = "draining"
         self.refresh()
         self._begin_task("drain", self._drain())
+
+    async def prepare(self, epoch: int) -> None:
+        """Makes ready for assignments that name this helper: it fetches its servers now, then says the epoch."""
+        if epoch <= (self._epoch_named or 0):
+            return
+        self._epoch_named = epoch
+        if self._identity_lost or not self._is_answering():
+            return  # the next renewal brings the same
+        attributes = {"postman.assignment.epoch": epoch, **self._trace_attributes()}
+        with tracer.start_as_current_span("helper.assignment", attributes=attributes) as span:
+            try:
+                await self._renew()
+                log.info("prepared for assignments", epoch=epoch, **self._identity())
+            except (RegistryError, ControlError) as error:
+                span.set_status(trace.StatusCode.ERROR, str(error))
+                self.refresh()  # the lease task tries again, and deals with the error
 
     def refresh(self) -> None:
         """Renews the lease now, for the table that its answer brings."""
@@ -142,8 +186,10 @@ class Incarnation:
 
     async def _watch(self) -> None:
         assert self._worker is not None
-        how = await self._worker.describe_exit()
+        status = await self._worker.wait_exit()
         self._cancel_tasks()  # no heartbeat and no renewal for a dead worker
+        await self._say("worker-ended", exit_text(status))  # before all else: clients wait for it
+        how = await self._worker.describe_exit()
         log.error("worker ended", how=how, **self._identity())
         self._report(self, Input.WORKER_FAILED)
 
@@ -155,6 +201,7 @@ class Incarnation:
                 await self._control.ping()
                 self._answered_at_s = time.monotonic()
                 self._stats = await self._control.stats()
+                self._all_stats.take(self.incarnation, self._stats)
             except ControlError as error:
                 failures += 1
                 if is_reported(failures):
@@ -165,19 +212,36 @@ class Incarnation:
             else:
                 failures = 0
                 if not self._identity_lost:
-                    await self._bus.heartbeat(self.helper_id, self.incarnation, self._state, self._stats)
+                    await self._bus.heartbeat(
+                        self.helper_id,
+                        self.incarnation,
+                        self._state,
+                        self._stats,
+                        interval_s=self._settings.helper_heartbeat_s,
+                        assignment_epoch=self._epoch_prepared,
+                    )
             await asyncio.sleep(max(0.0, beat_at_s + self._settings.helper_heartbeat_s - time.monotonic()))
 
     async def _replace_silent_worker(self) -> None:
         assert self._worker is not None
         log.error("worker does not answer and is killed", silent_s=SILENT_S_MAX, **self._identity())
+        await self._say("worker-silent", f"no answer for {SILENT_S_MAX:g} s")
         await self._worker.kill()  # _watch() reports the rest
+
+    async def _say(self, event: Literal["worker-ended", "worker-silent"], detail: str) -> None:
+        """Reports to health: sent or lost, but never waited for. The trace of what follows from it begins here."""
+        if self._identity_lost:  # then another one's word counts
+            return
+        name = {"worker-ended": "helper.worker_ended", "worker-silent": "helper.worker_silent"}[event]
+        attributes: dict[str, str | int] = {"postman.worker.detail": detail, **self._trace_attributes()}
+        with tracer.start_as_current_span(name, attributes=attributes):
+            await self._bus.report(self.helper_id, self.incarnation, event, detail)
 
     async def _keep_lease(self) -> None:
         failures = 0
         while True:
             self._refresh.clear()
-            if time.monotonic() - self._answered_at_s <= ANSWERED_S_MAX:
+            if self._is_answering():
                 try:
                     await self._renew()
                     failures = 0
@@ -195,6 +259,10 @@ class Incarnation:
                 async with asyncio.timeout(self._lease_delay_s(failures)):
                     await self._refresh.wait()
 
+    def _is_answering(self) -> bool:
+        """Whether there is a worker whose lease may be renewed."""
+        return bool(self._tasks) and time.monotonic() - self._answered_at_s <= ANSWERED_S_MAX
+
     def _lease_delay_s(self, failures: int) -> float:
         regular_s = self._lease_ttl_s / RENEWALS_PER_TTL
         if failures:
@@ -202,15 +270,44 @@ class Incarnation:
         return regular_s * random.uniform(0.8, 1.0)
 
     async def _renew(self) -> None:
-        renewal = HelperLeaseRenewal(
-            incarnation=self.incarnation, state=self._state, stats=self._stats, servers_version=self._table_version
-        )
-        lease = await self._registry.renew(self.helper_id, renewal)
-        self._lease_ttl_s = lease.lease_ttl_s
-        if lease.servers is not None:
-            await self._take_servers(lease.servers, lease.servers_version)
-        if lease.desired_state == "draining" and self._state == "up":
-            self._report(self, Input.DRAIN_WANTED)
+        async with self._renewing:
+            was_parked, epoch = self._is_parked, self._epoch_named
+            renewal = HelperLeaseRenewal(
+                incarnation=self.incarnation, state=self._state, stats=self._stats, servers_version=self._table_version
+            )
+            lease = await self._registry.renew(self.helper_id, renewal)
+            self._lease_ttl_s = lease.lease_ttl_s
+            if lease.servers is not None:
+                await self._take_servers(lease.servers, lease.servers_version)
+            self._epoch_prepared = max(self._epoch_prepared or 0, epoch or 0, lease.assignment_epoch or 0) or None
+            if was_parked is self._is_parked and not self._is_leaving:  # else an order overtook this answer
+                self._compare_order(lease.desired_state)
+
+    def _compare_order(self, desired: HelperReportedState) -> None:
+        if desired == "draining" and not self._is_parked:
+            self._report(self, Input.DRAIN_ORDERED)
+        elif desired == "up" and self._is_parked:
+            self._report(self, Input.UNDRAIN_ORDERED)
+
+    async def _follow_orders(self) -> None:
+        """Keeps telling the worker what it shall be, until it has taken it. One task: so the last order comes last."""
+        told = False
+        while True:
+            self._order_changed.clear()
+            parked = self._is_parked
+            if parked is not told:
+                try:
+                    await self._control.drain(parked)
+                except ControlError as error:
+                    log.warning("order not passed on", draining=parked, error=str(error), **self._identity())
+                    await asyncio.sleep(ORDER_RETRY_S)
+                    continue
+                told = parked
+                log.info("parked" if parked else "serving again", **self._identity())
+            if not self._is_parked and self._state == "draining":
+                self._state = "up"
+                self.refresh()
+            await self._order_changed.wait()
 
     async def _take_servers(self, servers: list[TrunkServer], version: int) -> None:
         self._table_version = None  # until all of it is with the worker: after a failure, all is asked for again
@@ -248,6 +345,9 @@ class Incarnation:
             if flow != last:
                 last, still_since_s = flow, time.monotonic()
             await asyncio.sleep(DRAIN_POLL_S)
+
+    def _trace_attributes(self) -> dict[str, int]:
+        return {"postman.helper.id": self.helper_id, "postman.helper.incarnation": self.incarnation}
 
     def _identity(self) -> dict[str, int]:
         return {"helper_id": self.helper_id, "incarnation": self.incarnation}

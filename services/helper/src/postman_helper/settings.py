@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import socket
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import ClassVar, Final, Literal
@@ -14,13 +14,12 @@ from typing import ClassVar, Final, Literal
 from pydantic import Field, field_validator
 
 from postman_contracts.fields import Name, Port
+from postman_helper import device
 from postman_kit.settings import PostmanSettings, SettingsError
 
 WORKER_NAME: Final = "postman-helper-worker"
 _CHECKOUT: Final = Path(__file__).resolve().parents[4]
 _BUILT_WORKER: Final = _CHECKOUT / "build" / "services" / "helper" / "worker" / WORKER_NAME
-_PCI_ADDRESS: Final = re.compile(r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.IGNORECASE)
-_NEEDS_ROOT: Final = ("net_af_packet", "net_af_xdp", "net_tap")
 # sun_path of unix(7) holds 108 bytes with its final zero.
 _SOCKET_PATH_BYTES_MAX: Final = 107
 
@@ -41,8 +40,8 @@ class HelperSettings(PostmanSettings):
     """The worker's own address with its prefix length, such as 198.18.0.10/24; the kernel must not have it."""
     helper_gateway: IPv4Address | None = None
     """The next hop to clients and servers that are not on the link."""
-    helper_device: str = Field(min_length=1, max_length=255, pattern=r"^[!-~]+$")
-    """A DPDK device: `net_af_packet0,iface=eth1`, `net_af_xdp0,iface=eth1`, a PCI address, ..."""
+    helper_device: str | None = Field(default=None, min_length=1, max_length=255, pattern=r"^[!-~]+$")
+    """A DPDK device: `net_af_packet0,iface=eth1`, `net_af_xdp0,iface=eth1`, a PCI address, ... See device.py."""
     helper_client_port: Port = 4701
     helper_trunk_port: Port = 4702
     helper_hugepages: bool = False
@@ -64,6 +63,11 @@ class HelperSettings(PostmanSettings):
             raise ValueError("must be the address of a host with a prefix length of 8 to 30, such as 198.18.0.10/24")
         return value
 
+    @cached_property
+    def device(self) -> str:
+        """The device that the worker is given."""
+        return device.complete(self.helper_device, self.helper_data_address)
+
     def worker_dir(self) -> Path:
         """Where this helper's files are."""
         return self.state_dir.absolute() / f"helper-{self.helper_name}"
@@ -83,34 +87,4 @@ class HelperSettings(PostmanSettings):
                 f"the path of the control socket is longer than {_SOCKET_PATH_BYTES_MAX} bytes: "
                 f"{self.control_socket()}. Set POSTMAN_HELPER_CONTROL_SOCKET to a shorter one"
             )
-        self._check_device()
-
-    def _check_device(self) -> None:
-        device = self.helper_device
-        is_pci = _PCI_ADDRESS.fullmatch(device.split(",")[0]) is not None
-        if (is_pci or device.startswith(_NEEDS_ROOT)) and os.geteuid() != 0:
-            raise SettingsError(
-                f"the device {device} needs root. Run the helper as root (in a container: with NET_RAW)"
-            )
-        if is_pci and not (Path("/sys/bus/pci/devices") / _full_pci(device.split(",")[0])).exists():
-            raise SettingsError(
-                f"there is no PCI device {device}. Correct POSTMAN_HELPER_DEVICE; `lspci -D` lists them"
-            )
-        for argument in device.split(",")[1:]:
-            name, _, value = argument.partition("=")
-            if name == "iface" and not _interface_exists(value):
-                raise SettingsError(
-                    f"there is no network interface '{value}' here. Correct POSTMAN_HELPER_DEVICE; `ip link` lists them"
-                )
-
-
-def _full_pci(address: str) -> str:
-    return address.lower() if address.count(":") == 2 else f"0000:{address.lower()}"
-
-
-def _interface_exists(name: str) -> bool:
-    try:
-        socket.if_nametoindex(name)
-    except OSError:
-        return False
-    return True
+        device.check(self.device)

@@ -13,13 +13,14 @@ import structlog
 
 from postman_contracts.rest import HelperGrant, HelperRegistration
 from postman_helper import __version__
-from postman_helper.bus import HelperBus
+from postman_helper.bus import HelperBus, Listener
 from postman_helper.control import ControlError
 from postman_helper.domain import Action, Input, LifeCycle, State, backoff_s, is_reported
 from postman_helper.incarnation import Incarnation
 from postman_helper.lease import Registry, RegistryError
 from postman_helper.settings import HelperSettings
 from postman_helper.worker_process import WorkerStartError
+from postman_helper.worker_stats import WorkerStats
 from postman_kit.bus import Bus
 
 log = structlog.get_logger(__name__)
@@ -30,12 +31,19 @@ END_LEASE_TIMEOUT_S: Final = 2.0
 
 
 class Supervisor:
-    """run() once; request_drain() and request_stop() from the same loop."""
+    """run() once; request_leave() and request_stop() from the same loop. `stats` is what its workers count."""
 
     def __init__(self, settings: HelperSettings, registry: Registry, bus: Bus) -> None:
         self._settings = settings
         self._registry = registry
-        self._bus = HelperBus(bus, on_drain=self.request_drain, on_refresh=self._refresh)
+        self.stats = WorkerStats()
+        listener = Listener(
+            on_drain=lambda: self._put(Input.DRAIN_ORDERED),
+            on_undrain=lambda: self._put(Input.UNDRAIN_ORDERED),
+            on_refresh=self._refresh,
+            on_assignments=self._prepare,
+        )
+        self._bus = HelperBus(bus, listener)
         self._life = LifeCycle()
         # With whose input it is: that of an incarnation which is no longer the current one says nothing.
         self._inputs: asyncio.Queue[tuple[Incarnation | None, Input]] = asyncio.Queue()
@@ -50,7 +58,7 @@ class Supervisor:
         return self._life.state
 
     async def run(self) -> None:
-        """Returns when the helper was drained or stopped; the lease is given back then."""
+        """Returns when the helper has left or was stopped; the lease is given back then."""
         await self._bus.start()
         action = Action.START
         try:
@@ -69,9 +77,9 @@ class Supervisor:
             if source is None or source is self._current:
                 return event
 
-    def request_drain(self) -> None:
+    def request_leave(self) -> None:
         """Ends the helper gently: its clients move away first."""
-        self._put(Input.DRAIN_WANTED)
+        self._put(Input.LEAVE_WANTED)
 
     def request_stop(self) -> None:
         """Ends the helper without waiting for its clients."""
@@ -89,9 +97,14 @@ class Supervisor:
             self._begin_step(self._start())
         elif action is Action.WAIT:
             self._begin_step(self._wait())
-        elif action is Action.DRAIN:
+        elif action in (Action.PARK, Action.SERVE, Action.LEAVE):
             assert self._current is not None
-            self._current.begin_drain()
+            carry_out = {
+                Action.PARK: self._current.park,
+                Action.SERVE: self._current.serve,
+                Action.LEAVE: self._current.begin_leave,
+            }
+            carry_out[action]()
 
     def _begin_step(self, step: Coroutine[Any, Any, None]) -> None:
         """Starting and waiting follow each other: the one before has ended, as its last act was to report."""
@@ -107,7 +120,7 @@ class Supervisor:
     async def _start(self) -> None:
         grant = await self._register()
         await self._end_predecessor()
-        incarnation = Incarnation(self._settings, grant, self._registry, self._bus, self._take_report)
+        incarnation = Incarnation(self._settings, grant, self._registry, self._bus, self.stats, self._take_report)
         self._current = incarnation
         await self._bus.listen_as(grant.helper_id)
         try:
@@ -118,6 +131,8 @@ class Supervisor:
             self._put(Input.WORKER_FAILED)
             return
         self._put(Input.WORKER_READY)
+        if grant.desired_state == "draining":
+            self._put(Input.DRAIN_ORDERED)
         incarnation.begin()
 
     async def _register(self) -> HelperGrant:
@@ -177,3 +192,7 @@ class Supervisor:
     def _refresh(self) -> None:
         if self._current is not None:
             self._current.refresh()
+
+    async def _prepare(self, epoch: int) -> None:
+        if self._current is not None:
+            await self._current.prepare(epoch)

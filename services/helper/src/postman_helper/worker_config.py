@@ -13,7 +13,7 @@ def render(settings: HelperSettings, grant: HelperGrant) -> str:
         "helper_id": grant.helper_id,
         "incarnation": grant.incarnation,
         "cid_key": grant.cid_key.hex(),
-        "device": settings.helper_device,
+        "device": settings.device,
         "data_address": str(settings.helper_data_address),
         "gateway": str(settings.helper_gateway or ""),
         "client_port": settings.helper_client_port,

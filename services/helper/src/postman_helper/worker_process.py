@@ -43,7 +43,7 @@ def write_config(path: Path, text: str) -> None:
 class WorkerProcess:
     """A spawned worker. Make it with spawn()."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, ended: asyncio.Future[int]) -> None:
         self._process = process
         self._last_words: deque[str] = deque(maxlen=LAST_WORDS_LINES)
         self._ready: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
@@ -51,23 +51,24 @@ class WorkerProcess:
             asyncio.create_task(_each_line(process.stdout, self._take_stdout)),
             asyncio.create_task(_each_line(process.stderr, self._take_stderr)),
         ]
-        self._exit = asyncio.create_task(process.wait())
+        self._exit = ended
 
     @classmethod
     async def spawn(cls, binary: Path, config: Path) -> WorkerProcess:
         """Starts `binary --config config` as a child that the kernel kills when this process ends, however it ends."""
-        process = await asyncio.create_subprocess_exec(
+        loop = asyncio.get_running_loop()
+        transport, protocol = await loop.subprocess_exec(
+            lambda: _Protocol(LINE_BYTES_MAX, loop),
             str(binary),
             "--config",
             str(config),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            limit=LINE_BYTES_MAX,
             start_new_session=True,  # a Ctrl-C in our terminal is ours to translate into a drain
             preexec_fn=_die_with(os.getpid()),
         )
-        return cls(process)
+        return cls(asyncio.subprocess.Process(transport, protocol, loop), protocol.ended)
 
     @property
     def pid(self) -> int:
@@ -85,7 +86,7 @@ class WorkerProcess:
         raise WorkerStartError(f"the worker is not ready after {timeout_s:g} s{self._quote()}")
 
     async def wait_exit(self) -> int:
-        """Its exit status, negative for a signal, as subprocess has it."""
+        """Its exit status, negative for a signal, as subprocess has it: at once when the process has ended."""
         return await asyncio.shield(self._exit)
 
     async def describe_exit(self) -> str:
@@ -93,8 +94,7 @@ class WorkerProcess:
         status = await self.wait_exit()
         # Its pipes end with it, unless a child of its own still holds them.
         await asyncio.wait(self._readers, timeout=1.0)
-        how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-        return how + self._quote()
+        return exit_text(status) + self._quote()
 
     async def stop(self, grace_s: float = STOP_GRACE_S) -> None:
         """SIGTERM, and SIGKILL to one that does not end by itself."""
@@ -131,6 +131,38 @@ class WorkerProcess:
 
     def _quote(self) -> str:
         return "; it said:\n  " + "\n  ".join(self._last_words) if self._last_words else ""
+
+
+class _Protocol(asyncio.subprocess.SubprocessStreamProtocol):
+    """Says when the process has ended. Process.wait() of Python 3.11 waits for its pipes, too, which a child of it may
+    hold open."""
+
+    def __init__(self, limit: int, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit, loop)
+        self.ended: asyncio.Future[int] = loop.create_future()
+        self._process: asyncio.SubprocessTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.SubprocessTransport)
+        self._process = transport
+        super().connection_made(transport)
+
+    def process_exited(self) -> None:
+        assert self._process is not None
+        status = self._process.get_returncode()
+        assert status is not None
+        self.ended.set_result(status)
+        super().process_exited()
+
+
+def exit_text(status: int) -> str:
+    """An exit status as subprocess has it, for a person."""
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return f"killed by {signal.Signals(-status).name}"
+    except ValueError:  # a real-time signal
+        return f"killed by signal {-status}"
 
 
 async def _each_line(stream: asyncio.StreamReader | None, take: Callable[[str], None]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from postman_contracts import rest
+from postman_contracts.fields import HelperReportedState
 from postman_contracts.tokens import service_id_of, trunk_keys
 from postman_registry.domain import Helper, Server
 from postman_registry.keys import SigningKey
@@ -25,7 +26,7 @@ def helper_answer(helper: Helper) -> rest.Helper:
         site=spec.site,
         incarnation=helper.incarnation,
         state=helper.status.value,
-        desired_state="draining" if helper.is_draining_ordered else "up",
+        desired_state=_desired_state(helper),
         data_address=spec.data_address,
         client_port=spec.client_port,
         trunk_port=spec.trunk_port,
@@ -34,6 +35,10 @@ def helper_answer(helper: Helper) -> rest.Helper:
         lease_expires_at=helper.lease_expires_at,
         stats=helper.stats,
     )
+
+
+def _desired_state(helper: Helper) -> HelperReportedState:
+    return "draining" if helper.is_draining_ordered else "up"
 
 
 def server_answer(server: Server) -> rest.Server:
@@ -83,6 +88,7 @@ def helper_grant(view: HelperView, cid_key: bytes, lease_ttl: timedelta) -> rest
         cid_key=cid_key,
         servers=trunk_servers(view.trunk_ends or [], view.helper),
         servers_version=view.servers_version,
+        desired_state=_desired_state(view.helper),
     )
 
 
@@ -92,7 +98,7 @@ def helper_lease(view: HelperView, lease_ttl: timedelta) -> rest.HelperLease:
         lease_ttl_s=lease_ttl.total_seconds(),
         servers=None if view.trunk_ends is None else trunk_servers(view.trunk_ends, view.helper),
         servers_version=view.servers_version,
-        desired_state="draining" if view.helper.is_draining_ordered else "up",
+        desired_state=_desired_state(view.helper),
         assignment_epoch=view.assignment_epoch,
     )
 
