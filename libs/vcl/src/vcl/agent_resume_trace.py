@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A span `vcl.resume` for each move of a session away from a helper: from the moment the old path fell silent until the
-server answered on the new one.
+"""A span `vcl.resume` for each move of a session away from a helper: from the moment the engine gave the old path up
+until the server answered on the new one.
 
 Two threads tell what happened: the sessions' watcher the moves, the agent the verdicts. A verdict on the helper that
 was left is why the session moved, or tells why afterwards: the span becomes part of the verdict's trace. So a move that
@@ -20,7 +20,7 @@ from vcl import agent_trace
 if TYPE_CHECKING:
     from vcl.agent_types import Fact
 
-VERDICT_S: Final = 2.0
+VERDICT_US: Final = 2_000_000
 """A verdict so long before or after a move belongs to it."""
 KEPT_MAX: Final = 256
 """Verdicts, suspicions and moves that wait; the oldest are forgotten first."""
@@ -35,6 +35,18 @@ class _Verdict:
     traceparent: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Move:
+    notice: dict[str, Any]
+    began_us: int
+    planned: bool  # the old path still worked
+
+    @property
+    def ended_us(self) -> int:
+        at_us: int = self.notice["at_us"]
+        return at_us
+
+
 class ResumeTracer:
     """See the head of this file. Times are those of time.monotonic(), in microseconds."""
 
@@ -42,8 +54,8 @@ class ResumeTracer:
         self._now_us = now_us
         self._lock = threading.Lock()
         self._verdicts: deque[_Verdict] = deque(maxlen=KEPT_MAX)
-        self._suspected: dict[int, dict[str, Any]] = {}  # by session id
-        self._moves: deque[tuple[dict[str, Any], int]] = deque(maxlen=KEPT_MAX)  # and when each was suspected, 0: never
+        self._suspected: dict[int, dict[str, Any]] = {}  # the last suspicion of each session
+        self._moves: deque[_Move] = deque(maxlen=KEPT_MAX)
         self._timer: threading.Timer | None = None
 
     def on_fact(self, fact: Fact) -> None:
@@ -67,57 +79,60 @@ class ResumeTracer:
             suspected = self._suspected.pop(notice["session_id"], None)
             if notice["from_helper_id"] in (0, notice["to_helper_id"]):
                 return
-            self._moves.append((notice, suspected["at_us"] if suspected is not None else 0))
+            # A suspicion may have come to nothing; that of this move names the same silence.
+            if suspected is not None and suspected["silent_since_us"] == notice["silent_since_us"]:
+                self._moves.append(_Move(notice, suspected["at_us"], planned=False))
+            else:
+                self._moves.append(_Move(notice, min(notice["silent_since_us"], notice["at_us"]), planned=True))
         self._emit_explained()
 
     def close(self) -> None:
         """Nobody will explain what still waits."""
         with self._lock:
-            moves, timer = list(self._moves), self._timer
+            waiting = [(move, self._verdict_on(move)) for move in self._moves]
+            timer, self._timer = self._timer, None
             self._moves.clear()
-            self._timer = None
         if timer is not None:
             timer.cancel()
-        for notice, suspected_at_us in moves:
-            self._emit(notice, suspected_at_us, self._verdict_on(notice))
+        for move, verdict in waiting:
+            self._emit(move, verdict)
 
     def _emit_explained(self) -> None:
         """Makes spans of the moves that have a verdict, or have waited for one long enough."""
-        ready = []
+        ready: list[tuple[_Move, _Verdict | None]] = []
         with self._lock:
-            waiting = [(notice, at_us, self._verdict_on(notice)) for notice, at_us in self._moves]
-            before_us = self._now_us() - int(VERDICT_S * 1e6)
+            waiting, before_us = list(self._moves), self._now_us() - VERDICT_US
             self._moves.clear()
-            for notice, at_us, verdict in waiting:
-                if verdict is not None or notice["at_us"] <= before_us:
-                    ready.append((notice, at_us, verdict))
+            for move in waiting:
+                verdict = self._verdict_on(move)
+                if verdict is not None or move.ended_us <= before_us:
+                    ready.append((move, verdict))
                 else:
-                    self._moves.append((notice, at_us))
+                    self._moves.append(move)
             if self._moves and self._timer is None:
-                self._timer = threading.Timer(VERDICT_S, self._on_timer)
+                self._timer = threading.Timer(VERDICT_US / 1e6, self._on_timer)
                 self._timer.daemon = True
                 self._timer.start()
-        for notice, at_us, verdict in ready:
-            self._emit(notice, at_us, verdict)
+        for move, verdict in ready:
+            self._emit(move, verdict)
 
     def _on_timer(self) -> None:
         with self._lock:
             self._timer = None
         self._emit_explained()
 
-    def _verdict_on(self, notice: dict[str, Any]) -> _Verdict | None:
+    def _verdict_on(self, move: _Move) -> _Verdict | None:
         """The last one about the helper that was left before the session was back, else the first one after that."""
-        reach_us = int(VERDICT_S * 1e6)
         about = [
             verdict
             for verdict in self._verdicts
-            if verdict.helper_id == notice["from_helper_id"]
-            and _began_us(notice) - reach_us <= verdict.at_us <= notice["at_us"] + reach_us
+            if verdict.helper_id == move.notice["from_helper_id"]
+            and move.began_us - VERDICT_US <= verdict.at_us <= move.ended_us + VERDICT_US
         ]
-        before = [verdict for verdict in about if verdict.at_us <= notice["at_us"]]
+        before = [verdict for verdict in about if verdict.at_us <= move.ended_us]
         return before[-1] if before else about[0] if about else None
 
-    def _emit(self, notice: dict[str, Any], suspected_at_us: int, verdict: _Verdict | None) -> None:
+    def _emit(self, move: _Move, verdict: _Verdict | None) -> None:
         tracer = agent_trace.tracer()
         if tracer is None:
             return
@@ -127,27 +142,21 @@ class ResumeTracer:
         parent = Context()
         if verdict is not None and verdict.traceparent:
             parent = propagate.extract({"traceparent": verdict.traceparent}, context=parent)
-        pushed = verdict is not None and verdict.at_us <= notice["at_us"]
+        pushed = verdict is not None and verdict.at_us <= move.ended_us
         unix_ns = time.time_ns() - self._now_us() * 1000  # of monotonic 0
+        notice = move.notice
         span = tracer.start_span(
             "vcl.resume",
             context=parent,
-            start_time=unix_ns + _began_us(notice) * 1000,
+            start_time=unix_ns + move.began_us * 1000,
             attributes={
                 "vcl.helper.from": notice["from_helper_id"],
                 "vcl.helper.to": notice["to_helper_id"],
                 "vcl.session.server_id": notice["server_id"],
                 "vcl.session.epoch": notice["epoch"],
                 "vcl.session.connections": notice["connections"],
-                "vcl.detection.trigger": "push" if pushed else "timer" if suspected_at_us else "planned",
+                "vcl.detection.trigger": "push" if pushed else "planned" if move.planned else "timer",
+                "vcl.path.silence": (move.ended_us - notice["silent_since_us"]) / 1e6,  # s, as the stream felt it
             },
         )
-        if suspected_at_us:
-            span.add_event("vcl.path.suspect", timestamp=unix_ns + suspected_at_us * 1000)
-        span.end(end_time=unix_ns + notice["at_us"] * 1000)
-
-
-def _began_us(notice: dict[str, Any]) -> int:
-    since_us: int = notice["silent_since_us"]
-    at_us: int = notice["at_us"]
-    return since_us if 0 < since_us <= at_us else at_us
+        span.end(end_time=unix_ns + move.ended_us * 1000)
