@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps `python` and `network`: pytest. Tests marked `root` make network namespaces and run one at a time."""
+"""The steps `python`, `network` and `compose`: pytest. Tests marked `root` make network namespaces, those marked
+`compose` containers: they run one at a time."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ NOTES_MAX = 10
 
 
 def run_unit(runner: Runner, choice: Choice) -> Outcome:
-    """All tests without the mark `root`, on all cores."""
-    marks = "not root and not slow" if choice.fast else "not root"
+    """All tests without the marks `root` and `compose`, on all cores."""
+    marks = "not root and not compose" + (" and not slow" if choice.fast else "")
     # loadscope: tests of one module share its fixtures, such as an embedded Postgres
     return _pytest(runner, choice, marks, ["--numprocesses", str(os.cpu_count() or 1), "--dist", "loadscope"])
 
@@ -27,6 +28,11 @@ def run_network(runner: Runner, choice: Choice) -> Outcome:
         return Outcome(skipped=1, notes=["needs root: run sudo ./postman test"])
     marks = "root and not slow" if choice.fast else "root"
     return _pytest(runner, choice, marks, ["-p", "no:xdist"])
+
+
+def run_compose(runner: Runner, choice: Choice) -> Outcome:
+    """The tests marked `compose`, one at a time."""
+    return _pytest(runner, choice, "compose and not slow" if choice.fast else "compose", ["-p", "no:xdist"])
 
 
 def _pytest(runner: Runner, choice: Choice, marks: str, options: list[str]) -> Outcome:

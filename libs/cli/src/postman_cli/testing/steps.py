@@ -23,6 +23,14 @@ STEPS = (
         exclusive=True,
         uses_pytest=True,
     ),
+    Step(
+        "compose",
+        "docker compose up: containers built, placed, killed, restarted",
+        python_tests.run_compose,
+        budget_s=900,
+        exclusive=True,
+        uses_pytest=True,
+    ),
 )
 
 NAMES = tuple(step.name for step in STEPS)
