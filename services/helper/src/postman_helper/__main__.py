@@ -14,7 +14,7 @@ import signal
 import sys
 from pathlib import Path
 
-from postman_helper import worker_metrics
+from postman_helper import __version__, worker_metrics
 from postman_helper.lease import Registry
 from postman_helper.settings import HelperSettings
 from postman_helper.supervisor import Supervisor
@@ -33,9 +33,10 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.config is not None:
         os.environ[CONFIG_VARIABLE] = str(arguments.config)
-    exporters = telemetry.setup("postman-helper")
+    exporters = None
     try:
         settings = HelperSettings.load()
+        exporters = telemetry.setup("postman-helper", __version__, instance_id=settings.helper_name)
         settings.check_host()
         api_key = settings.client_api_key()
         alone = StateDirectory(settings.worker_dir())
@@ -45,7 +46,8 @@ def main() -> int:
         sys.stderr.write(f"postman_helper: {error}\n")
         return EXIT_SETTINGS
     finally:
-        exporters.shutdown()
+        if exporters is not None:
+            exporters.shutdown()
     return 0
 
 
@@ -53,6 +55,7 @@ async def _run(settings: HelperSettings, api_key: str) -> None:
     bus = Bus(settings.nats_url.get_secret_value(), name=f"helper {settings.helper_name}")
     supervisor = Supervisor(settings, Registry(settings.registry_url, api_key), bus)
     worker_metrics.export(supervisor.stats)
+    telemetry.export_bus(bus)
     asked = 0
 
     def on_signal() -> None:

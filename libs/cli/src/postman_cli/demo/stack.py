@@ -31,9 +31,6 @@ from ..lab.topology import DATA_DEVICE, DATA_PREFIX_LEN, Host
 WORKER_PROGRAM = "postman-helper-worker"
 _START_S = 60
 _STOP_S = 15
-# What a helper's port must hold: a whole trunk datagram of a 1,500-byte MTU, in a ring of 2,048 frames, which is enough
-# for the pauses of a busy machine.
-_AF_PACKET = "net_af_packet0,iface={device},blocksz=262144,framesz=2048,framecnt=2048,qpairs=1"
 
 # The lab has no way out, and so none in: requests are made by a program inside.
 _ASK = """
@@ -170,7 +167,6 @@ class Stack:
 
     def start_helper(self, host: Host, **env: str) -> Program:
         """A supervisor and its worker on the host's data device; returns when its worker serves."""
-        device = _AF_PACKET.format(device=DATA_DEVICE)
         program = self.start(
             host.name,
             f"helper-{host.name}",
@@ -178,7 +174,7 @@ class Stack:
             POSTMAN_HELPER_NAME=host.name,
             POSTMAN_HELPER_SITE=host.name,
             POSTMAN_HELPER_DATA_ADDRESS=f"{host.data_address}/{DATA_PREFIX_LEN}",
-            POSTMAN_HELPER_DEVICE=device,
+            POSTMAN_HELPER_DEVICE=f"net_af_packet0,iface={DATA_DEVICE}",
             POSTMAN_STATE_DIR=str(self.work_dir),
             **self.environment("helper"),
             **env,
