@@ -30,8 +30,8 @@ class MilpResult:
     status: Literal["optimal", "infeasible", "stopped"]
     bound: float
     values: Floats | None
-    duals: Floats | None = None
-    """Of the rows, of a problem without integers."""
+    reduced_costs: Floats | None = None
+    """Of a solve without integers: by how much each column above its lower bound makes everything dearer."""
 
 
 @dataclass
@@ -139,8 +139,8 @@ def _result(solver: highspy.Highs, scale: float, *, is_relaxed: bool) -> MilpRes
     is_optimal = status in (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kModelEmpty)
     if is_relaxed:
         bound = info.objective_function_value / scale if is_optimal else float("-inf")
-        duals = np.array(solver.getSolution().row_dual, dtype=np.float64) / scale if is_optimal else None
-        return MilpResult("optimal" if is_optimal else "stopped", bound, values, duals)
+        reduced_costs = np.array(solver.getSolution().col_dual, dtype=np.float64) / scale
+        return MilpResult("optimal" if is_optimal else "stopped", bound, values, reduced_costs)
     has_integers = info.mip_node_count >= 0  # HiGHS solves a problem without integers as a plain LP
     bound = info.mip_dual_bound if has_integers else info.objective_function_value
     if not is_optimal and not has_integers:

@@ -42,6 +42,8 @@ class Problem:
     """Of one member of a class by a helper, as primary; infinite where the helper may not be used at all."""
     can_primary: Bools
     can_backup: Bools
+    can_pair: Bools
+    """Of each class: whether it has a primary and a backup in another failure domain, seen alone."""
 
     @cached_property
     def count(self) -> Ints:
@@ -63,13 +65,6 @@ class Problem:
         """Number of failure domains that have a helper."""
         return int(self.domain.max()) + 1 if len(self.domain) else 0
 
-    @cached_property
-    def can_pair(self) -> Bools:
-        """Of each class: whether it has a primary and a backup in another failure domain, seen alone."""
-        backups = np.stack([self.can_backup[:, self.domain == one].any(axis=1) for one in range(self.domains)], axis=1)
-        elsewhere = backups.sum(axis=1)[:, None] - backups[:, self.domain] > 0
-        return np.asarray((self.can_primary & elsewhere).any(axis=1))
-
 
 def problem_of(snapshot: Snapshot, options: Options, trips: RoundTrips) -> Problem:
     """The numbers of a valid snapshot."""
@@ -88,18 +83,20 @@ def problem_of(snapshot: Snapshot, options: Options, trips: RoundTrips) -> Probl
     is_near = np.isfinite(total_us) & (total_us <= np.array(bound_us, dtype=np.float64)[:, None])
     can_backup = is_near & (rate[:, None] <= capacity * (1 + CAPACITY_TOLERANCE))
     can_primary = is_near & (rate[:, None] <= (1 - options.headroom) * capacity * (1 + CAPACITY_TOLERANCE))
+    domain = _domain_numbers(snapshot.sites, helpers)
     cost = np.full(total_us.shape, np.inf)
     np.multiply((rate * weight)[:, None], total_us, out=cost, where=can_backup)
     return Problem(
         options=options,
         members=members,
         helpers=helpers,
-        domain=_domain_numbers(snapshot.sites, helpers),
+        domain=domain,
         rate=rate,
         total_us=total_us,
         cost=cost,
         can_primary=can_primary,
         can_backup=can_backup,
+        can_pair=_can_pair(can_primary, can_backup, domain),
     )
 
 
@@ -110,6 +107,14 @@ def _classes(demands: tuple[Demand, ...]) -> tuple[tuple[Demand, ...], ...]:
         alike = (demand.site, servers, demand.rate_pps, demand.weight, demand.latency_us_max)
         classes[alike].append(demand)
     return tuple(tuple(members) for members in classes.values())
+
+
+def _can_pair(can_primary: Bools, can_backup: Bools, domain: Ints) -> Bools:
+    """Of each class, whether some primary has a backup outside its domain: one of another domain than the first has."""
+    is_in = domain[:, None] == np.unique(domain)[None, :]
+    backup_domains = (can_backup.astype(np.int64) @ is_in.astype(np.int64)) > 0
+    elsewhere = backup_domains.sum(axis=1)[:, None] - (backup_domains @ is_in.T.astype(np.int64) > 0)
+    return np.asarray((can_primary & (elsewhere > 0)).any(axis=1))
 
 
 def _domain_numbers(sites: tuple[Site, ...], helpers: tuple[Helper, ...]) -> Ints:

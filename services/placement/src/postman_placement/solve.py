@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import Final, Literal
 
 import numpy as np
@@ -70,6 +71,9 @@ class _Search:
 
     def __init__(self, problem: Problem, best: Best, deadline_s: float) -> None:
         self._problem = problem
+        self._candidates = problem
+        self._ceiling = math.inf
+        """Placements with a choice that is no candidate any more cost at least this, besides missing backups."""
         self._best = best
         self._deadline_s = deadline_s
         is_small = problem.can_backup.sum() * problem.domains <= COLUMNS_AT_ONCE
@@ -98,12 +102,12 @@ class _Search:
     def _prove(self, missing_max: int, goal: Goal = "cost") -> Outcome:
         """Rounds of the program with more and more domains, until a placement meets the bound."""
         while self.time_left_s > 0:
-            model = Model(self._problem, domains=sorted(self._domains), missing_max=missing_max, goal=goal)
+            model = Model(self._candidates, domains=sorted(self._domains), missing_max=missing_max, goal=goal)
             result = model.milp.solve(self.time_left_s * SHARE_OF_TIME)
-            if result.status == "infeasible":
+            if result.status == "infeasible" and math.isinf(self._ceiling):
                 return "impossible"
             least = max(0, math.ceil(result.bound - COUNT_TOLERANCE)) if goal == "missing" else missing_max
-            self._best.raise_bound(least, 0.0 if goal == "missing" else result.bound)
+            self._best.raise_bound(least, 0.0 if goal == "missing" else min(result.bound, self._ceiling))
             if result.values is None:
                 return "stopped"
             overloaded = self._use(model, result.values, missing_max, goal)
@@ -113,7 +117,26 @@ class _Search:
             if is_met or not overloaded:
                 return "proven"
             self._domains |= overloaded
+            if goal == "cost" and self._best.missing == missing_max:
+                self._drop_candidates(missing_max)
         return "stopped"
+
+    def _drop_candidates(self, missing_max: int) -> None:
+        """Drops the choices with which no placement costs less than the best one, by the program without integers."""
+        while self.time_left_s > 0:
+            problem, ceiling = self._candidates, self._best.cost_besides_missing
+            model = Model(problem, domains=sorted(self._domains), missing_max=missing_max)
+            relaxed = model.milp.solve(self.time_left_s * SHARE_OF_TIME, is_relaxed=True)
+            if relaxed.reduced_costs is None or math.isinf(relaxed.bound):
+                return
+            least = relaxed.bound + np.append(relaxed.reduced_costs, np.inf)
+            can_primary = least[model.columns.primary] < ceiling
+            can_backup = least[model.columns.backup] < ceiling
+            self._candidates = replace(problem, can_primary=can_primary, can_backup=can_backup)
+            self._ceiling = min(self._ceiling, ceiling)
+            if can_backup.sum() * problem.domains > COLUMNS_AT_ONCE or len(self._domains) == problem.domains:
+                return
+            self._domains = set(range(problem.domains))
 
     def _use(self, model: Model, values: Floats, missing_max: int, goal: Goal) -> set[int]:
         """Offers what the program chose or, if that cannot be, the best backups for its primaries.
