@@ -71,6 +71,8 @@ class Bus:
         Answers come on subjects that begin with `inbox_prefix`; the default is the one that this user may listen to.
         """
         self.counters: Counter[str] = Counter()
+        self.connections = 0
+        """How often it has connected: a number that grew says that NATS was away, however shortly."""
         self._url = url
         self._name = name
         self._inbox_prefix = inbox_prefix or _inbox_prefix_of(url)
@@ -234,6 +236,7 @@ class Bus:
         async def on_reconnected() -> None:
             nonlocal failures
             failures = 0
+            self.connections += 1
             _log.info("nats connected again", url=redact(self._url))
 
         async def on_error(error: Exception) -> None:
@@ -261,6 +264,7 @@ class Bus:
             ping_interval=_PING_INTERVAL_S,
             max_outstanding_pings=2,
         )
+        self.connections += 1
         _log.info("nats connected", url=redact(self._url))
 
     def _refused(self, error: Exception) -> None:
