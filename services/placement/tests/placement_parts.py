@@ -78,10 +78,14 @@ class Part:
         self._keys = keys
         self._clients: dict[str, httpx.AsyncClient] = {}
 
+    def key(self, role: str) -> str:
+        """The API key of a role."""
+        return (self._keys / role).read_text().strip()
+
     def client(self, role: str) -> httpx.AsyncClient:
         """A client with the key of a role; with a wrong one if that is empty."""
         if role not in self._clients:
-            key = (self._keys / role).read_text().strip() if role else "wrong-key-of-nobody"
+            key = self.key(role) if role else "wrong-key-of-nobody"
             self._clients[role] = httpx.AsyncClient(
                 base_url=self.url,
                 headers={"Authorization": f"Bearer {key}"},
@@ -118,13 +122,13 @@ class Registry(Part):
         answer = await self.client("agent").delete(f"/v1/helpers/{helper_id}", params={"incarnation": 1})
         assert answer.status_code == 204, answer.text
 
-    async def server(self, service: str, site: str | None) -> None:
+    async def server(self, service: str, site: str | None, port: int = 7) -> None:
         """A server of a service."""
         body = {
             "service": service,
             "host": f"{service}.lab",
-            "tcp_port": 7,
-            "udp_port": 7,
+            "tcp_port": port,
+            "udp_port": port,
             "data_address": "198.18.0.9",
             "site": site,
         }
@@ -152,7 +156,7 @@ class Placement(Part):
 
 
 @contextlib.asynccontextmanager
-async def _served(app: FastAPI) -> AsyncIterator[str]:
+async def served(app: FastAPI) -> AsyncIterator[str]:
     """The application behind a port; yields its URL."""
     listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
@@ -169,7 +173,7 @@ async def running_registry(state: Path, database_url: str, nats_url: str, **sett
     """A whole registry. Leases are long: nobody renews them here."""
     values = {"registry_helper_lease_ttl_s": 600, "registry_server_lease_ttl_s": 600, "state_dir": state} | settings
     app = build_registry(RegistrySettings(database_url=database_url, nats_url=nats_url, **values))
-    async with _served(app) as url:
+    async with served(app) as url:
         registry = Registry(url, state / "keys", app)
         await registry.wait_ready()
         yield registry
@@ -186,7 +190,7 @@ async def running_placement(
     app = build_placement(
         PlacementSettings(database_url=database_url, nats_url=nats_url, registry_url=registry_url, **values)
     )
-    async with _served(app) as url:
+    async with served(app) as url:
         placement = Placement(url, state / "keys", app)
         await placement.wait_ready()
         yield placement

@@ -65,16 +65,17 @@ class Upkeep:
 
     async def _watch(self) -> None:
         """Raises DatabaseUnavailable when the database goes away."""
-        was_connected, published_s = self._bus.is_connected, time.monotonic()
-        has_lost_nats, checked_s = False, published_s
+        connections, published_s = self._bus.connections, time.monotonic()
+        checked_s = published_s
         while True:
             await asyncio.sleep(_LOOK_INTERVAL_S)
-            now_s, is_connected = time.monotonic(), self._bus.is_connected
-            has_lost_nats = has_lost_nats or (was_connected and not is_connected)
-            was_connected = is_connected
-            if (is_connected and has_lost_nats) or now_s - published_s >= PUBLISH_AGAIN_S:
+            now_s = time.monotonic()
+            # The first connection brings back nothing that was there before: the outbox has all that there is to say.
+            is_back = self._bus.connections > max(connections, 1)
+            connections = self._bus.connections
+            if is_back or now_s - published_s >= PUBLISH_AGAIN_S:
                 await self._applying.publish_again()
-                has_lost_nats, published_s = False, now_s
+                published_s = now_s
             if now_s - checked_s >= _CHECK_INTERVAL_S:
                 await self._context.database.check()
                 checked_s = now_s
