@@ -8,6 +8,7 @@ it holds for down is left out); if it does not answer, that is noted and the reg
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -65,8 +66,12 @@ class FleetSource:
         self._api_key = api_key
         self._registry_timeout_s = registry_timeout_s
         self._health_timeout_s = health_timeout_s
-        self._registry = httpx.AsyncClient(base_url=registry_url, timeout=registry_timeout_s, trust_env=False)
-        self._health = httpx.AsyncClient(base_url=health_url, timeout=health_timeout_s, trust_env=False)
+        # No proxy for the web is a way to them; authorities are the system's, or those of SSL_CERT_FILE.
+        authorities = ssl.create_default_context()
+        self._registry, self._health = (
+            httpx.AsyncClient(base_url=url, timeout=timeout_s, trust_env=False, verify=authorities)
+            for url, timeout_s in ((registry_url, registry_timeout_s), (health_url, health_timeout_s))
+        )
 
     async def close(self) -> None:
         """Close all connections."""
