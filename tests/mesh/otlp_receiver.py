@@ -112,7 +112,7 @@ class Received:
     """What a receiver has kept in its folder so far."""
 
     folder: Path
-    _decoded: dict[Path, Any] = field(default_factory=dict)
+    _decoded: dict[Path, Any] = field(default_factory=dict, repr=False)
 
     def bodies(self) -> Iterator[bytes]:
         """Every request as it came."""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What telemetry is for: one trace tells what happened across processes. Received by a real OTLP receiver."""
+"""What telemetry is for: one trace tells what happened across processes. Received by a real OTLP receiver, which also
+shows that the dashboards ask for metrics that exist, and that nothing secret leaves."""
 
 from __future__ import annotations
 
@@ -17,28 +18,30 @@ from urllib.parse import urlsplit
 
 import pytest
 from otlp_receiver import Receiver, Span, chain
+from prometheus_names import asked_for, names_of
 
 from postman_helper.settings import HelperSettings
 
 pytest.importorskip("vcl._core", reason="the extension module is not built")
 
 WORKER = HelperSettings.model_fields["helper_worker"].get_default(call_default_factory=True)
+DASHBOARDS = Path(__file__).resolve().parents[2] / "deploy/observability/grafana/dashboards"
 WaitUntil = Callable[..., Any]
 SERVER_KIND, CLIENT_KIND, PRODUCER_KIND, CONSUMER_KIND = 2, 3, 4, 5  # SpanKind of OTLP
 STOP_S = 20
 
 
 class Programs:
-    """Programs of one test, which take part in the control plane and export."""
+    """Programs that take part in the control plane and export."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self._folder = folder
+        self.folder = folder
         self._environment = environment
         self._running: list[subprocess.Popen[bytes]] = []
 
     def start(self, module: str, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
         """Runs it; its standard output can be read."""
-        with (self._folder / f"{module}.log").open("wb") as log:
+        with (self.folder / f"{module}.log").open("wb") as log:
             program = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
                 env=self._environment | variables,
@@ -50,12 +53,13 @@ class Programs:
 
     def log(self, module: str) -> str:
         """What it wrote to standard error."""
-        return (self._folder / f"{module}.log").read_text(errors="replace")
+        return (self.folder / f"{module}.log").read_text(errors="replace")
 
     def stop(self) -> None:
         """Ends all of them."""
         for program in self._running:
             program.terminate()
+        for program in self._running:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 program.wait(STOP_S)
             program.kill()
@@ -64,15 +68,55 @@ class Programs:
             program.stdout.close()
 
 
-@pytest.fixture
-def programs(traced_plane: Any, otlp_variables: dict[str, str], tmp_path: Path) -> Iterator[Programs]:
+@pytest.fixture(scope="module")
+def programs(
+    traced_plane: Any, otlp_variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Programs]:
     """Starts programs, and ends them."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("POSTMAN_", "OTEL_"))}
-    started = Programs(tmp_path, clean | traced_plane.environment() | otlp_variables)
+    started = Programs(tmp_path_factory.mktemp("programs"), clean | traced_plane.environment() | otlp_variables)
     try:
         yield started
     finally:
         started.stop()
+
+
+@pytest.fixture(scope="module")
+def server_port(programs: Programs) -> int:
+    """The demo's server, after the demo's client has exchanged a few messages with it over VCL."""
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = int(unused.getsockname()[1])
+    where = ["--host", "127.0.0.1", "--port", str(port)]
+    ledger = str(programs.folder / "ledger.json")
+    server = programs.start("postman_cli.demo.server", *where, "--ledger", ledger)
+    assert first_line(server.stdout).get("ready"), programs.log("postman_cli.demo.server")
+    amount = ["--connections", "1", "--requests", "5"]
+    client = programs.start("postman_cli.demo.client", *where, *amount, "--ledger", ledger)
+    assert first_line(client.stdout).get("transports") == ["vcl"], programs.log("postman_cli.demo.client")
+    assert client.wait(60) == 0, programs.log("postman_cli.demo.client")
+    return port
+
+
+@pytest.fixture(scope="module")
+def helper_name(programs: Programs, traced_plane: Any) -> str:
+    """A supervisor with the real worker, on a device that drops everything."""
+    if not WORKER.exists():
+        pytest.skip(f"{WORKER} is not built (needs DPDK)")
+    name = f"traced-{os.getpid()}"
+    variables = {
+        "POSTMAN_STATE_DIR": str(programs.folder),
+        "POSTMAN_HELPER_NAME": name,
+        "POSTMAN_HELPER_SITE": "east",
+        "POSTMAN_HELPER_WORKER": str(WORKER),
+        "POSTMAN_HELPER_DEVICE": "net_null0,no-rx=1",
+        "POSTMAN_HELPER_DATA_ADDRESS": "198.18.0.10/24",
+        "POSTMAN_HELPER_GATEWAY": "198.18.0.1",
+        "POSTMAN_HELPER_HOLD_US_MAX": "50",
+        "POSTMAN_HELPER_MEMORY_MB": "96",
+        "POSTMAN_HELPER_CPU": "0",
+    }
+    programs.start("postman_helper", **traced_plane.environment("helper") | variables)
+    return name
 
 
 def first_line(stream: IO[bytes] | None) -> dict[str, Any]:
@@ -81,54 +125,39 @@ def first_line(stream: IO[bytes] | None) -> dict[str, Any]:
     return json.loads(line) if line else {}
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        return int(unused.getsockname()[1])
+def is_up(plane: Any, helper_name: str) -> bool:
+    with plane.client() as client:
+        items = client.get("/v1/helpers", params={"limit": 500}).raise_for_status().json()["items"]
+    return any(item["name"] == helper_name and item["state"] == "up" for item in items)
 
 
-def talk(programs: Programs, folder: Path) -> dict[str, Any]:
-    """The demo's server and client exchange a few messages over VCL; what the client said first."""
-    where = ["--host", "127.0.0.1", "--port", str(free_port())]
-    server = programs.start("postman_cli.demo.server", *where, "--ledger", str(folder / "server.json"))
-    assert first_line(server.stdout).get("ready"), programs.log("postman_cli.demo.server")
-    client = programs.start(
-        *("postman_cli.demo.client", *where, "--ledger", str(folder / "client.json")),
-        *("--connections", "1", "--requests", "5"),
-    )
-    ready = first_line(client.stdout)
-    assert ready, programs.log("postman_cli.demo.client")
-    assert client.wait(60) == 0, programs.log("postman_cli.demo.client")
-    return ready
+def apply_a_placement(plane: Any, helper_name: str, wait_until: WaitUntil) -> None:
+    """One group at one site, which can only get the helper there."""
+    wait_until(lambda: is_up(plane, helper_name), what="the helper at the registry")
+    topology = {"sites": [{"name": "east"}], "links": []}
+    demand = {"group": "g", "service": "echo", "site": "east", "server_site": "east", "rate_pps": 1000}
+    with plane.client("operator", "placement") as client:
+        client.put("/v1/topology", json=topology).raise_for_status()
+        client.put("/v1/demands", json={"items": [demand]}).raise_for_status()
+        placement = client.post("/v1/placements", json={}, timeout=30).raise_for_status().json()
+        client.post(f"/v1/placements/{placement['placement_id']}/apply").raise_for_status()
 
 
 def by_name(spans: list[Span], name: str, service: str) -> list[Span]:
     return [span for span in spans if span.name == name and span.service == service]
 
 
-def test_one_trace_from_connect_to_the_database(
-    programs: Programs, otlp: Receiver, wait_until: WaitUntil, tmp_path: Path
-) -> None:
-    assert talk(programs, tmp_path)["transports"] == ["vcl"]
-
-    def statement() -> list[Span]:
+@pytest.mark.usefixtures("server_port")
+def test_one_trace_from_connect_to_the_database(otlp: Receiver, wait_until: WaitUntil) -> None:
+    def asked() -> list[Span]:
         spans = otlp.spans()
-        return next(
-            (
-                way
-                for span in spans
-                if span.service == "postman-registry" and "db.query.text" in span.attributes
-                for way in [chain(spans, span)]
-                if way[-1].name == "vcl.connect"
-            ),
-            [],
-        )
+        statements = [x for x in spans if x.service == "postman-registry" and "db.query.text" in x.attributes]
+        return next((way for x in statements for way in [chain(spans, x)] if way[-1].name == "vcl.connect"), [])
 
-    way = wait_until(statement, what="a statement in the trace of a connect")
+    way = wait_until(asked, what="a statement in the trace of a connect")
     names = [(span.service, span.name) for span in way]
-    assert len({span.trace_id for span in way}) == 1
-    assert way[-1].service == "postman-demo-client"
+    assert names[-2:] == [("postman-demo-client", "vcl.resolve"), ("postman-demo-client", "vcl.connect")]
     assert not way[-1].parent_id
-    assert ("postman-demo-client", "vcl.resolve") in names
     answered = next(span for span in way if span.kind == SERVER_KIND)
     assert (answered.service, answered.name) == ("postman-registry", "GET /v1/resolve")
     assert answered.attributes["http.response.status_code"] == 200
@@ -141,54 +170,10 @@ def test_one_trace_from_connect_to_the_database(
     assert {"service.version", "service.instance.id", "host.name"} <= answered.resource.keys()
 
 
-@pytest.fixture
-def helper_id(programs: Programs, traced_plane: Any, wait_until: WaitUntil, tmp_path: Path) -> int:
-    """A supervisor with the real worker, on a device that drops everything; what the registry calls it."""
-    if not WORKER.exists():
-        pytest.skip(f"{WORKER} is not built (needs DPDK)")
-    name = f"traced-{os.getpid()}"
-    variables = {
-        "POSTMAN_STATE_DIR": str(tmp_path),
-        "POSTMAN_HELPER_NAME": name,
-        "POSTMAN_HELPER_SITE": "east",
-        "POSTMAN_HELPER_WORKER": str(WORKER),
-        "POSTMAN_HELPER_DEVICE": "net_null0,no-rx=1",
-        "POSTMAN_HELPER_DATA_ADDRESS": "198.18.0.10/24",
-        "POSTMAN_HELPER_GATEWAY": "198.18.0.1",
-        "POSTMAN_HELPER_HOLD_US_MAX": "50",
-        "POSTMAN_HELPER_MEMORY_MB": "96",
-        "POSTMAN_HELPER_CPU": "0",
-    }
-    programs.start("postman_helper", **traced_plane.environment("helper") | variables)
-
-    def found() -> int:
-        with traced_plane.client() as client:
-            items = client.get("/v1/helpers", params={"limit": 500}).raise_for_status().json()["items"]
-        return next((item["helper_id"] for item in items if item["name"] == name and item["state"] == "up"), 0)
-
-    return int(wait_until(found, what="the helper at the registry"))
-
-
-def apply_a_placement(plane: Any, wait_until: WaitUntil) -> None:
-    """One group at one site, which can only get the helper there."""
-    topology = {"sites": [{"name": "east"}], "links": []}
-    demand = {"group": "g", "service": "echo", "site": "east", "server_site": "east", "rate_pps": 1000}
-    with plane.client("operator", "placement") as client:
-        client.put("/v1/topology", json=topology).raise_for_status()
-        client.put("/v1/demands", json={"items": [demand]}).raise_for_status()
-
-        def solved() -> Any:
-            answer = client.post("/v1/placements", json={}, timeout=30)
-            return answer.json() if answer.is_success else None
-
-        placement = wait_until(solved, what="a placement")
-        client.post(f"/v1/placements/{placement['placement_id']}/apply").raise_for_status()
-
-
 def test_one_trace_from_an_applied_placement_to_the_helper(
-    helper_id: int, traced_plane: Any, otlp: Receiver, wait_until: WaitUntil
+    helper_name: str, traced_plane: Any, otlp: Receiver, wait_until: WaitUntil
 ) -> None:
-    apply_a_placement(traced_plane, wait_until)
+    apply_a_placement(traced_plane, helper_name, wait_until)
 
     def prepared() -> list[Span]:
         spans = otlp.spans()
@@ -202,14 +187,30 @@ def test_one_trace_from_an_applied_placement_to_the_helper(
     ]
     assert way[2].attributes["messaging.system"] == "nats"
     assert way[2].attributes["messaging.destination.name"] == "postman.v1.fact.assignment.changed"
-    trace = [span for span in otlp.spans() if span.trace_id == way[0].trace_id]
-    assert ("postman-registry", "process postman.v1.fact.assignment.*") in {(x.service, x.name) for x in trace}
+    assert way[0].resource["service.instance.id"] == helper_name
+
+    def registry_took_it() -> list[Span]:
+        taken = by_name(otlp.spans(), "process postman.v1.fact.assignment.*", "postman-registry")
+        return [span for span in taken if span.trace_id == way[0].trace_id]
+
+    wait_until(registry_took_it, what="the registry's span in the same trace")
 
 
-def test_nothing_secret_is_exported(
-    programs: Programs, traced_plane: Any, otlp: Receiver, wait_until: WaitUntil, tmp_path: Path
-) -> None:
-    talk(programs, tmp_path)
+@pytest.mark.usefixtures("server_port", "helper_name")
+def test_every_metric_of_the_dashboards_exists(otlp: Receiver, wait_until: WaitUntil) -> None:
+    wanted = {name for path in DASHBOARDS.glob("*.json") for name in asked_for(json.loads(path.read_text()))}
+    assert len(wanted) > 10
+
+    def missing() -> set[str]:
+        return wanted - {name for metric in otlp.metrics() for name in names_of(metric)}
+
+    with contextlib.suppress(AssertionError):
+        wait_until(lambda: not missing())
+    assert not missing()
+
+
+@pytest.mark.usefixtures("server_port")
+def test_nothing_secret_is_exported(traced_plane: Any, otlp: Receiver, wait_until: WaitUntil) -> None:
     wait_until(lambda: by_name(otlp.spans(), "vcl.connect", "postman-demo-client"), what="the client's spans")
     wait_until(lambda: otlp.logs(), what="a line of a log")
     keys = [path.read_text().strip() for path in (traced_plane.folder / "keys").iterdir() if path.is_file()]

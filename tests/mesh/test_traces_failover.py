@@ -6,6 +6,7 @@ In a lab, with DPDK helpers; the OTLP receiver runs in the control host, which a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -26,7 +27,8 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 RECEIVER_PORT = 4318
-SERVER, PRODUCER, CLIENT, CONSUMER = 2, 4, 3, 5  # SpanKind of OTLP
+KILLS_MAX = 4  # on a busy machine the client may have left the helper by itself, just before
+INTERNAL, PRODUCER, CONSUMER = 1, 4, 5  # SpanKind of OTLP
 
 
 @pytest.fixture
@@ -66,32 +68,40 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 def test_one_trace_from_the_helpers_death_to_the_clients_resume(
     stack: Stack, received: Received, wait_until: Callable[..., Any]
 ) -> None:
-    names = stack.wait_helpers()
     traffic = Traffic(stack)
-    traffic.start(connections=16, requests=40_000)
-    traffic.follow(until=10_000, on_helper=True)
-    used = traffic.helper_id
-    stack.kill_worker(names[used])
-    verdict, client, _ = traffic.finish()
-    assert verdict.clean, verdict
-    assert any(event["type"] == "path_moved" and event["from_helper_id"] == used for event in client["path_events"])
+    traffic.start(connections=4, requests=4_000_000)  # more than it will have time for
 
     def resumed() -> list[Span]:
         spans = received.spans()
         ways = [chain(spans, span) for span in spans if span.name == "vcl.resume"]
         return next((way for way in ways if way[-1].name == "helper.worker_ended"), [])
 
-    way = wait_until(resumed, what="a resume in the trace of a helper's death")
-    steps = [(span.service, span.name) for span in reversed(way)]
-    assert steps[:5] == [
+    way: list[Span] = []
+    for _ in range(KILLS_MAX):
+        traffic.follow(until=1, on_helper=True)
+        host = stack.wait_helpers().get(traffic.helper_id)
+        if host is None:
+            continue
+        stack.kill_worker(host)
+        with contextlib.suppress(AssertionError):
+            way = wait_until(resumed, timeout_s=15, what="a resume in the trace of a helper's death")
+            break
+    assert way, sorted({(span.service, span.name) for span in received.spans()})
+    way.reverse()
+    assert [(span.service, span.name) for span in way] == [
         ("postman-helper", "helper.worker_ended"),
         ("postman-helper", "publish postman.v1.report.helper.*"),
         ("postman-health", "process postman.v1.report.helper.*"),
         ("postman-health", "health.verdict"),
         ("postman-health", "publish postman.v1.verdict.helper.*"),
+        ("postman-demo-client", "vcl.resume"),
     ]
-    assert steps[-1] == ("postman-demo-client", "vcl.resume")
-    assert [span.kind for span in reversed(way)][1:5:3] == [PRODUCER, PRODUCER]
-    assert way[-3].kind == CONSUMER
-    begins = [span.begin_ns for span in reversed(way)]  # one machine, one clock
+    assert [span.kind for span in way[1:5]] == [PRODUCER, CONSUMER, INTERNAL, PRODUCER]
+    assert way[3].attributes["postman.verdict"] == "down"
+    assert way[-1].attributes["vcl.helper.from"] == way[0].attributes["postman.helper.id"]
+    begins = [span.begin_ns for span in way[:-1]]  # one machine, one clock; the resume counts from the first silence
     assert begins == sorted(begins)
+    assert all(span.trace_id == way[0].trace_id for span in way)
+    the_fact = ("postman-health", "publish postman.v1.fact.verdict.down")
+    trace = [(span.service, span.name) for span in received.spans() if span.trace_id == way[0].trace_id]
+    assert the_fact in trace, "the history's fact belongs to the same trace"
