@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A fake worker to spawn."""
+"""A fake worker to spawn, and a supervisor that spawns it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from supervisor_parts import Helper  # found by the line above
 
 _SCRIPT = Path(__file__).with_name("fake_worker.py")
 
@@ -48,3 +52,13 @@ def fake_worker() -> Iterator[FakeWorker]:
     folder = Path(tempfile.mkdtemp(prefix="pmw"))
     yield FakeWorker(folder)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def helper(control_plane: Any, fake_worker: Any, wait_until: Callable[..., Any], tmp_path: Path) -> Iterator[Helper]:
+    started = Helper(control_plane, fake_worker, wait_until, tmp_path / "supervisor.log")
+    try:
+        yield started
+    finally:
+        started.stop()
+        sys.stderr.write(started.log.read_text())

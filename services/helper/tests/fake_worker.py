@@ -3,7 +3,7 @@
 
 What it did is in FAKE_WORKER_DIR/events.jsonl; what it shall do, tests say with files in that folder:
 `start` ("exit" or "never": it does not become ready), `mute` (no answers), `busy` (data flows), `refuse` (no server is
-taken), `stubborn` (ignores SIGTERM).
+taken), `stubborn` (ignores SIGTERM), `orphan` (a child of it holds its pipes open).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import socketserver
+import subprocess
 import sys
 import threading
 import time
@@ -72,6 +73,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, on_sigterm)
     if start == "never":
         time.sleep(600)
+    if (DIR / "orphan").exists():
+        record("orphan", orphan=subprocess.Popen(["sleep", "600"]).pid)
     Path(config["control_socket"]).unlink(missing_ok=True)
     with Server(config["control_socket"], Session) as server:
         sys.stdout.write("EAL: some line that is not JSON\n" + json.dumps({"event": "ready"}) + "\n")

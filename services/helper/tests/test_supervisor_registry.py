@@ -5,131 +5,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import os
-import secrets
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import nats
 import pytest
+from supervisor_parts import Helper, drain_commands, next_heartbeat, order, register_server
 
-from postman_contracts import subjects
 from postman_contracts.tokens import trunk_keys
 from postman_helper.incarnation import SILENT_S_MAX
 
 REGISTRATION = {"data_address": "198.18.0.10", "client_port": 4701, "trunk_port": 4702, "workers": 1, "version": "0"}
-
-
-class Helper:
-    """One supervisor process and its entry at the registry."""
-
-    def __init__(self, control_plane: Any, fake_worker: Any, wait_until: Callable[..., Any], log: Path) -> None:
-        self.name = f"h-{secrets.token_hex(4)}"
-        self.control_plane, self.worker, self.wait_until = control_plane, fake_worker, wait_until
-        self.log = log
-        self.environment = (
-            os.environ
-            | control_plane.environment("helper")
-            | {
-                "POSTMAN_STATE_DIR": str(fake_worker.dir),
-                "POSTMAN_HELPER_NAME": self.name,
-                "POSTMAN_HELPER_WORKER": str(fake_worker.binary),
-                "POSTMAN_HELPER_DEVICE": "net_null0",
-                "POSTMAN_HELPER_DATA_ADDRESS": "198.18.0.10/24",
-                "POSTMAN_HELPER_HEARTBEAT_S": "0.1",
-            }
-        )
-        self.start()
-
-    def start(self) -> None:
-        """The process, for the first time or again."""
-        with self.log.open("ab") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "postman_helper"], env=self.environment, stderr=out, cwd=self.worker.dir
-            )
-
-    def run_second(self) -> subprocess.CompletedProcess[str]:
-        """Another supervisor with the same settings."""
-        return subprocess.run(
-            [sys.executable, "-m", "postman_helper"],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
-
-    def stop(self) -> None:
-        """Whatever state the test left it in."""
-        self.process.kill()
-        self.process.wait()
-
-    def entry(self) -> dict[str, Any]:
-        """What the registry says of it, {} if nothing."""
-        with self.control_plane.client() as client:
-            items = client.get("/v1/helpers", params={"limit": 500}).json()["items"]
-        return next((item for item in items if item["name"] == self.name), {})
-
-    def starts(self) -> list[dict[str, Any]]:
-        """The starts of its workers."""
-        return self.worker.events("start")
-
-    def wait_serving(self, incarnation: int | None = None) -> dict[str, Any]:
-        """Until the registry has heard of the newest worker (of this incarnation); returns that worker's start."""
-
-        def serving() -> dict[str, Any] | None:
-            assert self.process.poll() is None, f"the supervisor ended with {self.process.returncode}"
-            entry, starts = self.entry(), self.starts()
-            if not starts or entry.get("state") != "up" or not entry["stats"]:
-                return None
-            wanted = incarnation or int(starts[-1]["config"]["incarnation"])
-            return starts[-1] if entry["incarnation"] == wanted else None
-
-        return self.wait_until(serving, what=f"service (incarnation {incarnation or 'of the last start'})")
-
-    def wait_exit(self) -> int:
-        """Its exit code; the test fails if it goes on."""
-        self.wait_until(lambda: self.process.poll() is not None, what="the supervisor's end")
-        return self.process.returncode
-
-
-@pytest.fixture
-def helper(control_plane: Any, fake_worker: Any, wait_until: Callable[..., Any], tmp_path: Path) -> Iterator[Helper]:
-    started = Helper(control_plane, fake_worker, wait_until, tmp_path / "supervisor.log")
-    try:
-        yield started
-    finally:
-        started.stop()
-        sys.stderr.write(started.log.read_text())
-
-
-def register_server(client: Any, udp_port: int) -> dict[str, Any]:
-    body = {
-        "service": "echo",
-        "host": "echo.example",
-        "tcp_port": udp_port,
-        "data_address": "198.18.0.20",
-        "udp_port": udp_port,
-        "shards": 2,
-    }
-    return client.post("/v1/servers", json=body).raise_for_status().json()
-
-
-async def next_heartbeat(url: str, helper_id: int, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    client = await nats.connect(url)
-    try:
-        subscription = await client.subscribe(subjects.helper_heartbeat(helper_id))
-        while True:
-            heartbeat = json.loads((await subscription.next_msg(timeout=10.0)).data)
-            if wanted(heartbeat):
-                return heartbeat
-    finally:
-        await client.close()
 
 
 def test_a_worker_is_started_with_the_identity_that_the_registry_gave(helper: Helper) -> None:
@@ -227,15 +115,6 @@ def test_a_second_sigterm_does_not_wait_for_the_data(helper: Helper) -> None:
     helper.process.send_signal(signal.SIGTERM)
     assert helper.wait_exit() == 0
     assert helper.entry()["state"] == "gone"
-
-
-def order(helper: Helper, what: str) -> None:
-    with helper.control_plane.client("operator") as client:
-        client.post(f"/v1/helpers/{helper.entry()['helper_id']}/{what}").raise_for_status()
-
-
-def drain_commands(helper: Helper) -> list[str]:
-    return [event["words"][0] for event in helper.worker.events("drain")]
 
 
 def test_an_operators_order_parks_it_until_the_order_to_serve_again(helper: Helper, control_plane: Any) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -97,6 +98,18 @@ async def test_a_stubborn_worker_is_killed(fake_worker: Any) -> None:
     await worker.stop(grace_s=0.2)
     assert await worker.wait_exit() == -signal.SIGKILL
     assert fake_worker.events("sigterm")
+
+
+async def test_its_end_is_noticed_though_a_child_of_it_holds_its_pipes(fake_worker: Any) -> None:
+    fake_worker.tell("orphan")
+    worker, control = await start(fake_worker)
+    await control.close()
+    try:
+        await worker.kill()
+        assert await worker.wait_exit() == -signal.SIGKILL
+    finally:
+        os.kill(fake_worker.events("orphan")[0]["orphan"], signal.SIGKILL)
+        await worker.stop()
 
 
 def test_the_worker_dies_with_a_supervisor_that_is_killed(fake_worker: Any, wait_until: Callable[..., None]) -> None:

@@ -43,8 +43,14 @@ def write_config(path: Path, text: str) -> None:
 class WorkerProcess:
     """A spawned worker. Make it with spawn()."""
 
-    def __init__(self, process: asyncio.subprocess.Process, ended: asyncio.Future[int]) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        transport: asyncio.SubprocessTransport,
+        ended: asyncio.Future[int],
+    ) -> None:
         self._process = process
+        self._transport = transport
         self._last_words: deque[str] = deque(maxlen=LAST_WORDS_LINES)
         self._ready: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._readers = [
@@ -68,7 +74,7 @@ class WorkerProcess:
             start_new_session=True,  # a Ctrl-C in our terminal is ours to translate into a drain
             preexec_fn=_die_with(os.getpid()),
         )
-        return cls(asyncio.subprocess.Process(transport, protocol, loop), protocol.ended)
+        return cls(asyncio.subprocess.Process(transport, protocol, loop), transport, protocol.ended)
 
     @property
     def pid(self) -> int:
@@ -105,6 +111,7 @@ class WorkerProcess:
             await self.kill()
         for reader in self._readers:
             reader.cancel()
+        self._transport.close()  # its pipes may outlive it, see _Protocol
 
     async def kill(self) -> None:
         """SIGKILL, and the wait for its effect."""
