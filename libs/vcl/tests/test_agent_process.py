@@ -16,6 +16,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from vcl.agent import Agent, AgentConfig, AgentError
+from vcl.agent_facts import _inbox_prefix
 
 MINE = "127.0.0.1"
 
@@ -55,6 +56,7 @@ def test_without_a_registry_the_agent_is_disabled_and_says_so() -> None:
         ({"POSTMAN_REGISTRY_URL": "http://"}, "not an http URL"),
         ({"POSTMAN_REGISTRY_URL": "http://h:notaport"}, "not an http URL"),
         ({"POSTMAN_REGISTRY_URL": "http://h", "POSTMAN_API_KEY_FILE": "/nonexistent/key"}, "cannot be read"),
+        ({"POSTMAN_REGISTRY_URL": "http://h", "POSTMAN_NATS_URL_FILE": "/nonexistent/url"}, "cannot be read"),
         ({"POSTMAN_REGISTRY_URL": "http://h", "POSTMAN_API_KEY": "schlüssel"}, "not ASCII"),
     ],
 )
@@ -64,12 +66,28 @@ def test_a_wrong_setting_is_a_reason(environment: dict[str, str], problem: str) 
     assert problem in agent.last_reason
 
 
-def test_the_key_may_be_in_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "key"
-    path.write_text("secret\n")
-    config = AgentConfig.from_environment({"POSTMAN_REGISTRY_URL": "http://h", "POSTMAN_API_KEY_FILE": str(path)})
-    assert config.api_key == "secret"
+def test_secrets_may_be_in_files(tmp_path: Path) -> None:
+    key, url = tmp_path / "key", tmp_path / "url"
+    key.write_text("secret\n")
+    url.write_text("nats://agent:hidden@h:4222\n")
+    environment = {"POSTMAN_REGISTRY_URL": "http://h", "POSTMAN_API_KEY_FILE": str(key)}
+    config = AgentConfig.from_environment(environment | {"POSTMAN_NATS_URL_FILE": str(url)})
+    assert (config.api_key, config.nats_url) == ("secret", "nats://agent:hidden@h:4222")
     assert "secret" not in repr(config)
+    assert "hidden" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("url", "prefix"),
+    [
+        ("nats://agent:x@h:4222", "_INBOX_agent"),
+        ("nats://somebody:x@h:4222", "_INBOX"),
+        ("nats://h:4222", "_INBOX"),
+        ("nats://[", "_INBOX"),
+    ],
+)
+def test_answers_come_where_the_nats_user_may_listen(url: str, prefix: str) -> None:
+    assert _inbox_prefix(url) == prefix
 
 
 @pytest.mark.parametrize("machine", ["plain", "x" * 64, "_under", "naïve host", "---", ""])

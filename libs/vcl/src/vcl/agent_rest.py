@@ -71,6 +71,7 @@ class Rest:
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
             timeout=httpx.Timeout(CALL_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             trust_env=False,  # a proxy for the web is no way to the registry
+            verify=ssl.create_default_context(),  # the system's authorities, or those of SSL_CERT_FILE
         )
 
     async def close(self) -> None:
