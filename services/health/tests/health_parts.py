@@ -51,12 +51,14 @@ class Scene:
         self.detector = Detector(self.now, down_kept_s=3600)
         self.speakers: dict[int, int] = {}
         self.changes: list[tuple[int, str]] = []
+        self.changed_s: list[float] = []
         self.connected = True
         self._next_beat_s = self.s
         for helper_id in helper_ids:
             self.speakers[helper_id] = 1
         self.run(3.0)  # the grace after connecting is over
         self.changes.clear()
+        self.changed_s.clear()
 
     @property
     def now(self) -> Moment:
@@ -65,6 +67,7 @@ class Scene:
     def take(self, outcome: object) -> None:
         if isinstance(outcome, Change):
             self.changes.append((outcome.helper_id, outcome.verdict))
+            self.changed_s.append(self.s)
 
     def beat(self, helper_id: int = 1, incarnation: int = 1) -> None:
         self.take(self.detector.heartbeat(beat_of(helper_id, incarnation), self.now))

@@ -21,7 +21,7 @@ from postman_kit.errors import unavailable
 
 PAGE_MAX: Final = 100
 PAUSE_S: Final = 0.1
-"""Between two reads of one listener, unless it has to catch up: bounds the load, however often something happens."""
+"""From one read of a listener to its next, unless it has to catch up: bounds the load, however much happens."""
 
 READS_MAX: Final = 2
 """Reads at the same time, of all listeners: the rest of the pool is for recording and for requests."""
@@ -81,21 +81,23 @@ class Live:
 
     async def follow(self, listener: Listener, wanted: Filter, after: int) -> AsyncIterator[list[Event]]:
         """The events after a number: those that are there, then those to come. An empty list is a keepalive."""
+        clock, pause_s, read_at_s = asyncio.get_running_loop().time, PAUSE_S, 0.0
         while not self._is_stopping:
+            await asyncio.sleep(max(0.0, read_at_s + pause_s - clock()))
+            read_at_s = clock()
             listener.wake.clear()
             try:
                 async with self._reads:
                     events = await self._history.page(wanted, after, PAGE_MAX)
             except DatabaseUnavailable as error:
                 _log.debug("a listener waits for the database", error=str(error))
+                pause_s = _RETRY_S
                 yield []
-                await asyncio.sleep(_RETRY_S)
                 continue
+            pause_s = 0.0 if len(events) == PAGE_MAX else PAUSE_S
             if events:
                 after = events[-1].number
                 yield events
-                if len(events) < PAGE_MAX:
-                    await asyncio.sleep(PAUSE_S)
             elif not await self._is_woken(listener):
                 yield []
 

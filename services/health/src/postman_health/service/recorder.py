@@ -72,7 +72,9 @@ class Recorder:
                     _log.warning("verdicts wait for the database", waiting=len(self._waiting), error=str(error))
                 await asyncio.sleep(_RETRY_S)
             except Exception:
-                _log.exception("verdicts could not be written; it tries again")
+                failures += 1
+                if is_reported(failures):
+                    _log.exception("verdicts could not be written; it tries again", waiting=len(self._waiting))
                 await asyncio.sleep(_RETRY_S)
 
     async def write_all(self) -> None:
