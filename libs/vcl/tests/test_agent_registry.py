@@ -278,4 +278,5 @@ def test_malformed_facts_are_counted(
     wait_until(lambda: agent.counters()["nats_connects"], what="NATS")
     asyncio.run(publish())
     wait_until(lambda: agent.counters()["facts_malformed"] == 1)
-    assert facts.empty()
+    # Facts of other tests' helpers and servers may pass, whose leases run out just now.
+    assert all(fact.helper_id or fact.server_id or fact.services for fact in list(facts.queue))

@@ -7,6 +7,7 @@ control plane that `postman up` runs in this checkout. So the same commands serv
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -136,6 +137,7 @@ class Deployment:
                 timeout=httpx.Timeout(timeout_s, connect=ANSWER_S_MAX),
                 headers={"Authorization": f"Bearer {self.key}"},
                 trust_env=False,  # a proxy for the web is no way to the services
+                verify=ssl.create_default_context(),  # the system's authorities, or those of SSL_CERT_FILE
             ) as client:
                 yield client
         except httpx.ConnectError:

@@ -4,6 +4,7 @@ and turned into the plain values of agent_types.py; every failure is a RestError
 
 from __future__ import annotations
 
+import ssl
 import uuid
 from dataclasses import dataclass
 from enum import Enum

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ssl
 import uuid
 from typing import TypeVar
 
@@ -36,6 +37,7 @@ class Registry:
             headers={"Authorization": f"Bearer {api_key}"},
             timeout=httpx.Timeout(CALL_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             trust_env=False,  # a proxy for the web is no way to the registry
+            verify=ssl.create_default_context(),  # the system's authorities, or those of SSL_CERT_FILE
         )
 
     async def close(self) -> None:
