@@ -6,10 +6,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from postman_helper import device
 
 
 def run(fake_worker: Any, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -36,7 +39,10 @@ def run(fake_worker: Any, **changes: str) -> subprocess.CompletedProcess[str]:
     ("changes", "says"),
     [
         ({"POSTMAN_HELPER_WORKER": "/nonexistent/postman-helper-worker"}, "Build it with ./postman build"),
-        ({"POSTMAN_HELPER_DEVICE": ""}, "POSTMAN_HELPER_DEVICE"),
+        ({"POSTMAN_HELPER_DEVICE": "", "POSTMAN_HELPER_DATA_ADDRESS": "203.0.113.9/24"}, "Here are: lo 127.0.0.1/8"),
+        ({"POSTMAN_HELPER_DEVICE": "", "POSTMAN_HELPER_DATA_ADDRESS": "203.0.113.9/24"}, "set POSTMAN_HELPER_DEVICE"),
+        ({"POSTMAN_HELPER_DEVICE": "", "POSTMAN_HELPER_DATA_ADDRESS": "127.0.0.1/8"}, "the kernel would answer"),
+        ({"POSTMAN_HELPER_SITE": "no spaces"}, "POSTMAN_HELPER_SITE"),
         ({"POSTMAN_HELPER_DEVICE": "net_pcap0,iface=nosuchdev0"}, "no network interface 'nosuchdev0'"),
         ({"POSTMAN_HELPER_DATA_ADDRESS": "198.18.0.10"}, "prefix length of 8 to 30"),
         ({"POSTMAN_HELPER_DATA_ADDRESS": "198.18.0.255/24"}, "address of a host"),
@@ -54,13 +60,31 @@ def test_a_wrong_setting_is_named_with_its_repair(fake_worker: Any, changes: dic
     assert not fake_worker.events("start")
 
 
+RING = "blocksz=262144,framesz=2048,framecnt=2048,qpairs=1"
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        (None, f"net_af_packet0,iface=lo,{RING}"),
+        ("net_af_packet0,iface=eth1", f"net_af_packet0,iface=eth1,{RING}"),
+        ("net_af_packet0,iface=eth1,framecnt=512", "net_af_packet0,iface=eth1,framecnt=512"),
+        ("net_af_xdp0,iface=eth1", "net_af_xdp0,iface=eth1"),
+        ("0000:01:00.0", "0000:01:00.0"),
+    ],
+)
+def test_the_device_is_chosen_by_the_address_and_completed(given: str | None, used: str) -> None:
+    assert device.complete(given, IPv4Interface("127.0.0.9/8")) == used
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="tells root what an ordinary user would be told")
 def test_a_device_of_the_kernel_needs_root(fake_worker: Any, tmp_path: Path) -> None:
     code = (
         "import os, sys\n"
+        "from postman_helper import device\n"
         "from postman_helper.settings import HelperSettings, SettingsError\n"
         "settings = HelperSettings.load(); os.setuid(65534)\n"
-        "try: settings._check_device()\n"
+        "try: device.check(settings.device)\n"
         "except SettingsError as error: sys.exit(str(error))"
     )
     environment = os.environ | {
