@@ -138,6 +138,16 @@ def control_plane(_control_plane_parts: ControlPlane) -> ControlPlane:
     return _control_plane_parts
 
 
+@pytest.fixture(scope="module")
+def own_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane for one module alone, not started yet: for tests that leave it full of traces."""
+    parts = ControlPlane(tmp_path_factory.mktemp("own"))
+    try:
+        yield parts
+    finally:
+        parts.stop()
+
+
 @pytest.fixture
 def wait_until() -> Callable[..., Any]:
     """Polls a condition until it holds, with a deadline; returns what made it true."""

@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
-from postman_kit.auth import KeyRing
+from postman_kit.auth import KeyRing, KeyWall
 from postman_kit.errors import BODY_BYTES_MAX, RETRY_AFTER_S, BodyLimit, install_problem_answers
 
 GRACE_S: Final = 5
@@ -51,6 +51,7 @@ def create_app(
     app.state.on_stop = list[Callable[[], None]]()  # called before running requests are waited for
     install_problem_answers(app)
     app.add_middleware(BodyLimit, bytes_max=body_bytes_max)
+    app.add_middleware(KeyWall, key_ring=key_ring)  # the last one added comes first
 
     @app.get("/healthz", tags=["health"])
     async def healthz() -> dict[str, str]:

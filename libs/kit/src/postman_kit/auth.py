@@ -22,9 +22,10 @@ from typing import Annotated, Final
 import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from postman_contracts.problems import ProblemType
-from postman_kit.errors import ProblemError
+from postman_kit.errors import ProblemError, problem_answer
 from postman_kit.secret_files import SecretError, kept_secret
 from postman_kit.settings import SettingsError
 
@@ -150,6 +151,38 @@ def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
+def _no_key() -> ProblemError:
+    return ProblemError(
+        ProblemType.UNAUTHORISED,
+        401,
+        "No valid API key",
+        "Send 'Authorization: Bearer KEY' with a valid key; POSTMAN_API_KEY or POSTMAN_API_KEY_FILE sets it.",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
+
+
+class KeyWall:
+    """ASGI middleware: below `/v1/` nothing is read of a request without a valid key, its body neither."""
+
+    def __init__(self, app: ASGIApp, key_ring: KeyRing) -> None:
+        self._app = app
+        self._key_ring = key_ring
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer it with 401."""
+        if scope["type"] == "http" and scope["path"].startswith("/v1/") and not self._has_key(scope):
+            await problem_answer(_no_key())(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _has_key(self, scope: Scope) -> bool:
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                scheme, _, key = value.decode("latin-1").partition(" ")
+                return scheme.lower() == "bearer" and self._key_ring.role_of(key.strip()) is not None
+        return False
+
+
 _bearer = HTTPBearer(auto_error=False, description="A key of the installation")
 
 
@@ -165,13 +198,7 @@ def require(role: Role) -> Callable[..., Awaitable[Role]]:
         ring: KeyRing = request.app.state.key_ring
         found = ring.role_of(credentials.credentials) if credentials else None
         if found is None:
-            raise ProblemError(
-                ProblemType.UNAUTHORISED,
-                401,
-                "No valid API key",
-                "Send 'Authorization: Bearer KEY' with a valid key; POSTMAN_API_KEY or POSTMAN_API_KEY_FILE sets it.",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+            raise _no_key()
         if found < role:
             raise ProblemError(
                 ProblemType.FORBIDDEN,

@@ -64,7 +64,8 @@ def unavailable(detail: str) -> ProblemError:
     )
 
 
-def _answer(error: ProblemError) -> ProblemResponse:
+def problem_answer(error: ProblemError) -> ProblemResponse:
+    """The document as an answer."""
     document = error.problem.model_dump(mode="json", exclude_none=True)
     return ProblemResponse(document, status_code=error.problem.status, headers=error.headers)
 
@@ -109,23 +110,23 @@ def install_problem_answers(app: FastAPI) -> None:
 
     async def on_problem(_: Request, error: Exception) -> ProblemResponse:
         assert isinstance(error, ProblemError)
-        return _answer(error)
+        return problem_answer(error)
 
     async def on_validation(_: Request, error: Exception) -> ProblemResponse:
         assert isinstance(error, RequestValidationError)
-        return _answer(_from_validation(error))
+        return problem_answer(_from_validation(error))
 
     async def on_http(_: Request, error: Exception) -> ProblemResponse:
         assert isinstance(error, HTTPException)
-        return _answer(_from_http(error))
+        return problem_answer(_from_http(error))
 
     async def on_database(request: Request, error: Exception) -> ProblemResponse:
         _log.warning("database unavailable", path=request.url.path, error=str(error))
-        return _answer(unavailable("The database does not answer. Send the same request again shortly."))
+        return problem_answer(unavailable("The database does not answer. Send the same request again shortly."))
 
     async def on_unexpected(request: Request, error: Exception) -> ProblemResponse:
         _log.error("unexpected error", path=request.url.path, error=type(error).__name__)
-        return _answer(
+        return problem_answer(
             ProblemError(
                 ProblemType.INTERNAL,
                 500,
@@ -155,7 +156,7 @@ class BodyLimit:
             return
         declared = _content_length(scope)
         if declared is not None and declared > self._bytes_max:
-            await _answer(_from_http(self._too_large()))(scope, receive, send)
+            await problem_answer(_from_http(self._too_large()))(scope, receive, send)
             return
         seen_bytes = 0
 
