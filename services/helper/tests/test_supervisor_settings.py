@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from postman_helper import device
+from postman_kit.settings import SettingsError
 
 
 def run(fake_worker: Any, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -39,10 +40,7 @@ def run(fake_worker: Any, **changes: str) -> subprocess.CompletedProcess[str]:
     ("changes", "says"),
     [
         ({"POSTMAN_HELPER_WORKER": "/nonexistent/postman-helper-worker"}, "Build it with ./postman build"),
-        ({"POSTMAN_HELPER_DEVICE": "", "POSTMAN_HELPER_DATA_ADDRESS": "203.0.113.9/24"}, "Here are: lo 127.0.0.1/8"),
         ({"POSTMAN_HELPER_DEVICE": "", "POSTMAN_HELPER_DATA_ADDRESS": "203.0.113.9/24"}, "set POSTMAN_HELPER_DEVICE"),
-        ({"POSTMAN_HELPER_DEVICE": "", "POSTMAN_HELPER_DATA_ADDRESS": "127.0.0.1/8"}, "the kernel would answer"),
-        ({"POSTMAN_HELPER_SITE": "no spaces"}, "POSTMAN_HELPER_SITE"),
         ({"POSTMAN_HELPER_DEVICE": "net_pcap0,iface=nosuchdev0"}, "no network interface 'nosuchdev0'"),
         ({"POSTMAN_HELPER_DATA_ADDRESS": "198.18.0.10"}, "prefix length of 8 to 30"),
         ({"POSTMAN_HELPER_DATA_ADDRESS": "198.18.0.255/24"}, "address of a host"),
@@ -75,6 +73,19 @@ RING = "blocksz=262144,framesz=2048,framecnt=2048,qpairs=1"
 )
 def test_the_device_is_chosen_by_the_address_and_completed(given: str | None, used: str) -> None:
     assert device.complete(given, IPv4Interface("127.0.0.9/8")) == used
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("203.0.113.9/24", "0 interfaces have 203.0.113.9"),
+        ("203.0.113.9/24", "lo 127.0.0.1/8"),
+        ("127.0.0.1/8", "lo has"),
+    ],
+)
+def test_an_address_that_chooses_no_device_is_said_with_what_is_here(address: str, says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        device.complete(None, IPv4Interface(address))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="tells root what an ordinary user would be told")
