@@ -18,7 +18,16 @@ import sys
 from postman_kit import telemetry
 exported = telemetry.setup("test")
 assert not exported.is_on
-assert not [name for name in sys.modules if name.startswith("opentelemetry.sdk")]
+from fastapi import FastAPI
+from postman_kit.bus import Bus
+from postman_kit.db import Database
+app, bus = FastAPI(), Bus("nats://127.0.0.1:1", name="test")
+exported.instrument(app)
+telemetry.export_bus(bus)
+database = Database("postgresql://a:b@127.0.0.1:1/c", name="test")
+assert not list(database._engine.sync_engine.dispatch.before_cursor_execute), "statements are hooked"
+loaded = [name for name in sys.modules if name.startswith(("opentelemetry.sdk", "opentelemetry.instrumentation"))]
+assert not loaded, loaded
 """
 _ON = """
 import logging

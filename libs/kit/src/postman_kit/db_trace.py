@@ -8,6 +8,7 @@ costs, unless telemetry is on when the engine is made.
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 import time
@@ -24,7 +25,8 @@ from sqlalchemy.pool import QueuePool
 
 _SYSTEM: Final = {"db.system.name": "postgresql"}
 _TEXT_CHARS_MAX: Final = 2000
-_STATEMENT: Final = re.compile(r"\s*(\w+)(?:.*?\b(?:FROM|INTO|UPDATE)\s+([\w.]+))?", re.IGNORECASE | re.DOTALL)
+_WORD: Final = re.compile(r"\w+")
+_TABLE: Final = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+([\w.]+)", re.IGNORECASE)
 _DURATIONS_S: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)  # the convention's
 _SPAN, _BEGIN = "_postman_span", "_postman_begin_s"
 
@@ -114,9 +116,10 @@ def _end(execution: ExecutionContext | None, statement: str, error: BaseExceptio
     span.end()
 
 
+@functools.lru_cache(maxsize=512)  # a service has some dozens of statements
 def _operation(statement: str) -> _Operation:
-    found = _STATEMENT.match(statement)
-    return _Operation(found[1].upper(), found[2] or "") if found else _Operation("", "")
+    word, table = _WORD.search(statement), _TABLE.search(statement)
+    return _Operation(word[0].upper() if word else "", table[1] if table else "")
 
 
 def _connections(_: CallbackOptions) -> Iterable[Observation]:
