@@ -252,6 +252,11 @@ def test_an_applied_placement_changes_the_ranks_of_a_session_that_is_open(
             second = place(control_plane, sites, service, at=sites[0])
             assert second > first
             wait_until(lambda: ranks_of_session(helpers) == [0, 1], what="the ranks of the second placement")
+            control_plane.nats.stop()
+            third = place(control_plane, sites, service, at=sites[1])
+            assert third > second
+            control_plane.nats.start()  # what was missed meanwhile is asked of the registry
+            wait_until(lambda: ranks_of_session(helpers) == [1, 0], what="the ranks of the third placement")
             client_end.sendall(b"still here")
             server_end.settimeout(20)
             assert server_end.recv(20) == b"still here"

@@ -202,16 +202,19 @@ class Agent:
 
     # --- facts -----------------------------------------------------------------------------------
 
-    def subscribe(self, callback: Callable[[Fact], None]) -> Callable[[], None]:
+    def subscribe(
+        self, callback: Callable[[Fact], None], on_gap: Callable[[], None] | None = None
+    ) -> Callable[[], None]:
         """Calls back on the agent's thread with each fact of the control plane; returns the function that ends it.
 
-        A callback must not block, nor call this agent. A disabled agent never calls.
+        `on_gap` is called when NATS is there (again): facts may have been missed, and the registry knows what follows
+        from them. A callback must not block, nor call this agent. A disabled agent never calls.
         """
         if not self.enabled or self._closed:
             return lambda: None
         runtime = self._start()
         number = next(self._numbers)
-        runtime.loop.submit(runtime.core.subscribe(number, callback))
+        runtime.loop.submit(runtime.core.subscribe(number, callback, on_gap))
 
         def unsubscribe() -> None:
             with contextlib.suppress(RuntimeError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import re
@@ -46,6 +47,7 @@ class Core:
         self._quiet_until_s = 0.0
         self._keepers: dict[ServerLease, asyncio.Task[None]] = {}
         self._callbacks: dict[int, Callable[[Fact], None]] = {}
+        self._gap_callbacks: dict[int, Callable[[], None]] = {}
         self._listener: asyncio.Task[None] | None = None
         self._nats_url = config.nats_url
         self._closing = False
@@ -53,7 +55,7 @@ class Core:
     async def start(self) -> None:
         """Begins to listen for facts, if there is a NATS to listen to."""
         if self._nats_url:
-            listener = FactListener(self._nats_url, self._counters, self._take_fact, self._cache.expire_all)
+            listener = FactListener(self._nats_url, self._counters, self._take_fact, self._after_gap)
             self._listener = asyncio.create_task(listener.run(), name="vcl-facts")
 
     async def close(self, timeout_s: float) -> None:
@@ -165,13 +167,18 @@ class Core:
 
     # --- facts -----------------------------------------------------------------------------------
 
-    async def subscribe(self, number: int, callback: Callable[[Fact], None]) -> None:
-        """Calls back with each fact from now on."""
+    async def subscribe(
+        self, number: int, callback: Callable[[Fact], None], on_gap: Callable[[], None] | None = None
+    ) -> None:
+        """Calls back with each fact from now on, and when some may have been missed."""
         self._callbacks[number] = callback
+        if on_gap is not None:
+            self._gap_callbacks[number] = on_gap
 
     async def unsubscribe(self, number: int) -> None:
         """Undoes subscribe()."""
         self._callbacks.pop(number, None)
+        self._gap_callbacks.pop(number, None)
 
     def _take_fact(self, fact: Fact) -> None:
         if fact.kind == "server_gone" and fact.server_id is not None:
@@ -181,8 +188,16 @@ class Core:
         elif fact.kind in ("server_down", "assignment_changed") or fact.helper_id is not None:
             self._cache.expire_all()
         for callback in list(self._callbacks.values()):
-            try:
-                callback(fact)
-            except Exception:
-                self._counters.callback_errors += 1
-                log.exception("fact callback failed")
+            self._call(functools.partial(callback, fact))
+
+    def _after_gap(self) -> None:
+        self._cache.expire_all()
+        for callback in list(self._gap_callbacks.values()):
+            self._call(callback)
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception:
+            self._counters.callback_errors += 1
+            log.exception("fact callback failed")

@@ -68,7 +68,7 @@ class Sessions:
         if agent is not None:
             self._thread = threading.Thread(target=self._watch, name="vcl-sessions", daemon=True)
             self._thread.start()
-            self._unsubscribe = agent.subscribe(self._on_fact)
+            self._unsubscribe = agent.subscribe(self._on_fact, self._refresh_all)
 
     # --- connecting -----------------------------------------------------------------------------------
 
@@ -182,6 +182,8 @@ class Sessions:
         self._resumes.on_fact(fact)
         with self._lock:
             sessions = dict(self._live)
+        if fact.kind == "helper_up":
+            self._refresher.request(sessions)
         if fact.kind == "assignment_changed":
             concerned = [key for key, live in sessions.items() if live.service in fact.services]
             self._refresher.request(concerned, fact.epoch)
@@ -193,8 +195,11 @@ class Sessions:
                 live.session.advise(fact.helper_id, hint)
             except OSError as error:
                 log.debug("hint %s for helper %d: %s", hint, fact.helper_id, error)
-        if fact.kind == "helper_up":
-            self._refresher.request(sessions)
+
+    def _refresh_all(self) -> None:
+        with self._lock:
+            sessions = list(self._live)
+        self._refresher.request(sessions)
 
     def _refresh(self, key: tuple[int, int]) -> int:
         with self._lock:
