@@ -38,6 +38,7 @@ TOPOLOGY: dict[str, Any] = {
     ],
 }
 DEMAND: dict[str, Any] = {"group": "g", "service": "echo", "site": "c", "server_site": "s", "rate_pps": 100}
+MEASUREMENT = {"a": "h1", "b": "c", "rtt_us": 50, "samples": 3, "at": "2026-01-01T00:00:00Z"}
 DEMANDS: dict[str, Any] = {"items": [DEMAND]}
 
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nothing here speaks it, and to load the system's is slow

@@ -26,7 +26,7 @@ from placement_parts import (
 )
 from sqlalchemy import select
 
-from postman_contracts import messages, subjects
+from postman_contracts import messages, rest, subjects
 from postman_contracts.messages import ASSIGNMENTS_PER_PART_MAX, Assigned, AssignmentsChanged, HelperRole
 from postman_contracts.problems import ProblemType
 from postman_kit.bus import MESSAGE_BYTES_MAX, Bus
@@ -122,6 +122,24 @@ async def test_different_ones_at_once_take_one_epoch_each(placement: Placement, 
     in_force = max(applied, key=lambda one: one.epoch or 0)
     states = {one.placement_id: (await placement.get(one.placement_id)).state for one in made}
     assert [found for found, state in states.items() if state == "applied"] == [in_force.placement_id]
+
+
+async def test_the_registry_resolves_by_what_is_in_force(
+    placement: Placement, registry: Registry, helpers: list[int]
+) -> None:
+    await registry.server("echo", "s")
+    agent = registry.client("agent")
+
+    async def resolved() -> tuple[int | None, list[tuple[int, int]]]:
+        answer = rest.Resolution.model_validate((await agent.get("/v1/resolve?service=echo&group=g")).json())
+        return answer.assignment_epoch, [(helper.helper_id, helper.rank) for helper in answer.helpers]
+
+    assert (await resolved())[0] is None
+    first, second = await placement.make(), await placement.make(excluded_helpers=[helpers[0]])
+    await placement.apply(first.placement_id)
+    await until(resolved, lambda found: found == (1, [(helpers[0], 0), (helpers[1], 1)]))
+    await placement.apply(second.placement_id)
+    await until(resolved, lambda found: found == (2, [(helpers[1], 0), (helpers[0], 2)]))
 
 
 # --- stale ------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import asyncio
 from collections import Counter
 
 import structlog
+from opentelemetry import trace
 
 from postman_kit.errors import unavailable
 from postman_placement import refusals
@@ -14,6 +15,7 @@ from postman_placement.domain import Infeasible, InvalidSnapshot, NotSolvedInTim
 from postman_placement.solver_job import Answered
 from postman_placement.solver_process import SolverFailed, SolverProcess
 
+_tracer = trace.get_tracer(__name__)
 _log = structlog.get_logger(__name__)
 
 
@@ -40,7 +42,10 @@ class Solvers:
             self._waiting -= 1
         solver = self._idle.pop()
         try:
-            return await self._solve(solver, snapshot, options)
+            with _tracer.start_as_current_span("solve") as span:
+                span.set_attribute("postman.placement.demands", len(snapshot.demands))
+                span.set_attribute("postman.placement.helpers", len(snapshot.helpers))
+                return await self._solve(solver, snapshot, options)
         finally:
             self._idle.append(solver)
             self._free.release()
