@@ -36,7 +36,7 @@ def reasons_by_slack(problem: Problem, time_s: float) -> tuple[str, ...]:
     needs_backups = problem.options.backup_required
     model = Model(
         problem,
-        domains=range(problem.domains) if needs_backups else (),
+        watched=np.full((problem.domains, len(problem.helpers)), needs_backups),
         missing_max=0 if needs_backups else int(problem.count.sum()),
         goal="growth",
     )

@@ -9,16 +9,16 @@ For a class c of n_c equal demands, helpers j and k, and a failure domain F (x_c
   disjoint         x_cF + z_cF <= n_c                          used           x_cj + z_cj <= n_c y_j
   all alive        sum_c rate_c x_cj <= (1 - headroom) K_j     missing        sum_c m_c <= the number allowed
   F dies           sum_c rate_c (x_ck + w_cFk) <= K_k for each k outside F,
-                   sum_k w_cFk + m_cF = x_cF,  sum_F w_cFk <= z_ck,  sum_F m_cF <= m_c
-The w of all domains say which pairs were chosen, with far fewer columns than one for each pair of helpers. The rows of
-a domain may be left out: the rest then is a relaxation, whose bound holds for the whole. Missing backups are counted
-and limited, not priced: their penalty is a constant once their number is known, and would drown all else.
+                   sum_k w_cFk + e_cF = x_cF,  sum_F w_cFk <= z_ck,  sum_F e_cF <= m_c
+The w of all domains say which pairs were chosen, with far fewer columns than one for each pair of helpers. Only pairs of
+F and k that are *watched* have a column w and a row of capacity; e counts who is elsewhere, without a backup or at one
+that is not watched. With fewer pairs the program is a relaxation, whose bound holds for the whole. Missing backups are
+counted and limited, not priced: their penalty is a constant once their number is known, and would drown all else.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -26,7 +26,7 @@ from typing import Literal
 import numpy as np
 
 from postman_placement.milp import Floats, Ints, Milp
-from postman_placement.problem import Problem
+from postman_placement.problem import Bools, Problem
 
 Goal = Literal["cost", "missing", "growth"]
 """What is minimised: the cost; the number of missing backups; or by how much capacities would have to grow."""
@@ -43,9 +43,9 @@ class Columns:
     grown: Ints
     """By which share of itself a helper's capacity grows, if that is what is asked for."""
     moved: dict[int, Ints]
-    """Of each domain in the model: w of each class and helper."""
-    nowhere: dict[int, Ints]
-    """Of each domain in the model: members of each class with a primary there and no backup."""
+    """Of each domain that is watched: w of each class and helper."""
+    elsewhere: dict[int, Ints]
+    """Of each domain that is watched: e of each class."""
 
 
 class Model:
@@ -55,7 +55,7 @@ class Model:
         self,
         problem: Problem,
         *,
-        domains: Iterable[int],
+        watched: Bools,
         missing_max: int,
         primaries: Ints | None = None,
         goal: Goal = "cost",
@@ -66,10 +66,12 @@ class Model:
         self._goal = goal
         self.columns = self._add_columns(missing_max)
         self._assign(missing_max)
-        self._disjoint(set(range(problem.domains)) - set(domains))
+        is_inside = problem.domain[None, :] == np.arange(problem.domains)[:, None]
+        self._watched = watched & ~is_inside
+        self._disjoint(np.nonzero(~self._watched.any(axis=1))[0].tolist())
         self._used()
         self._all_alive()
-        for domain in domains:
+        for domain in np.nonzero(self._watched.any(axis=1))[0].tolist():
             self._domain_dies(domain)
         self._share_backups()
         if primaries is None:
@@ -114,8 +116,8 @@ class Model:
             row = self.milp.add_rows(0, missing_max, 1)
             self._put(row, self.columns.missing, 1.0)
 
-    def _disjoint(self, domains: set[int]) -> None:
-        for domain in sorted(domains):
+    def _disjoint(self, domains: list[int]) -> None:
+        for domain in domains:
             inside = self.problem.domain == domain
             rows = self.milp.add_rows(-np.inf, self.problem.count, len(self.problem.count))
             self._put(rows[:, None], self.columns.primary[:, inside], 1.0)
@@ -131,15 +133,15 @@ class Model:
             self._put(rows, self.columns.used[[helper]], -self.problem.count.astype(np.float64))
 
     def _all_alive(self) -> None:
-        rows = self._capacity_rows()
+        rows = self._capacity_rows(np.arange(len(self.problem.helpers)))
         self._put(rows[None, :], self.columns.primary, self._share() / (1 - self.problem.options.headroom))
 
-    def _capacity_rows(self) -> Ints:
-        """One row for each helper, in shares of what it may carry: at most 1, or y where a helper is paid for."""
-        is_paid = self.columns.used >= 0
-        rows = self.milp.add_rows(-np.inf, np.where(is_paid, 0.0, 1.0), len(is_paid))
-        self._put(rows, self.columns.used, -1.0)
-        self._put(rows, self.columns.grown, -1.0)
+    def _capacity_rows(self, helpers: Ints) -> Ints:
+        """One row for each of them, in shares of what it may carry: at most 1, or y where a helper is paid for."""
+        used, grown = self.columns.used[helpers], self.columns.grown[helpers]
+        rows = self.milp.add_rows(-np.inf, np.where(used >= 0, 0.0, 1.0), len(helpers))
+        self._put(rows, used, -1.0)
+        self._put(rows, grown, -1.0)
         return rows
 
     def _share(self) -> Floats:
@@ -147,37 +149,49 @@ class Model:
         return self.problem.rate[:, None] / self.problem.capacity[None, :]
 
     def _domain_dies(self, domain: int) -> None:
-        """Who had the primary there is with the backup, and no helper has more than its whole capacity."""
+        """Who had the primary there is with the backup, and no watched helper has more than its whole capacity."""
         problem, columns = self.problem, self.columns
-        inside = problem.domain == domain
+        inside, watched = problem.domain == domain, self._watched[domain]
+        others = np.where(inside | watched, -1, columns.backup)
         concerned = (columns.primary[:, inside] >= 0).any(axis=1)
-        row, helper = np.nonzero((columns.backup >= 0) & ~inside[None, :] & concerned[:, None])
+        row, helper = np.nonzero((columns.backup >= 0) & watched & concerned[:, None])
         count = problem.count.astype(np.float64)
-        moved = np.full(problem.cost.shape, -1)
+        moved = columns.moved[domain] = np.full(problem.cost.shape, -1)
         moved[row, helper] = self.milp.add_columns(np.zeros(len(row)), count[row], is_integer=count[row] > 1)
-        columns.moved[domain] = moved
-        nowhere = np.full(len(count), -1)
-        left = concerned & (columns.missing >= 0)
-        nowhere[left] = self.milp.add_columns(np.zeros(int(left.sum())), count[left], is_integer=count[left] > 1)
+        elsewhere = columns.elsewhere[domain] = np.full(len(count), -1)
+        left = concerned & ((columns.missing >= 0) | (others >= 0).any(axis=1))
+        elsewhere[left] = self.milp.add_columns(np.zeros(int(left.sum())), count[left], is_integer=count[left] > 1)
         rows = self.milp.add_rows(0, 0, len(count))
         self._put(rows[:, None], moved, 1.0)
-        self._put(rows, nowhere, 1.0)
+        self._put(rows, elsewhere, 1.0)
         self._put(rows[:, None], columns.primary[:, inside], -1.0)
-        columns.nowhere[domain] = nowhere
-        rows = self._capacity_rows()
-        outside = np.where(inside[None, :], -1, columns.primary)
-        self._put(rows[None, :], outside, self._share())
-        self._put(rows[None, :], moved, self._share())
+        rows = self.milp.add_rows(-np.inf, 0, len(count))
+        self._put(rows, elsewhere, 1.0)
+        self._put(rows, columns.missing, -1.0)
+        self._put(rows[:, None], others, -1.0)
+        helpers = np.nonzero(watched)[0]
+        rows = self._capacity_rows(helpers)
+        self._put(rows[None, :], columns.primary[:, helpers], self._share()[:, helpers])
+        self._put(rows[None, :], moved[:, helpers], self._share()[:, helpers])
 
     def _share_backups(self) -> None:
         """A backup, or the lack of one, is that of one member, whose primary is in one domain."""
         columns = self.columns
-        for have, taken in ((columns.backup, columns.moved), (columns.missing[:, None], columns.nowhere)):
-            for index in range(have.shape[1] if taken else 0):
-                rows = self.milp.add_rows(-np.inf, 0, len(have))
-                self._put(rows, have[:, index], -1.0)
-                for part in taken.values():
-                    self._put(rows, part.reshape(have.shape)[:, index], 1.0)
+        if not columns.moved:
+            return
+        for helper in range(len(self.problem.helpers)):
+            rows = self.milp.add_rows(-np.inf, 0, len(columns.missing))
+            self._put(rows, columns.backup[:, helper], -1.0)
+            for moved in columns.moved.values():
+                self._put(rows, moved[:, helper], 1.0)
+        is_inside = self.problem.domain[None, :] == np.array(list(columns.moved))[:, None]
+        unwatched = (~self._watched[list(columns.moved)] & ~is_inside).any(axis=0)
+        rows = self.milp.add_rows(-np.inf, 0, len(columns.missing))
+        self._put(rows, columns.missing, -1.0)
+        self._put(rows[:, None], columns.backup[:, unwatched], -1.0)
+        for elsewhere, moved in zip(columns.elsewhere.values(), columns.moved.values(), strict=True):
+            self._put(rows, elsewhere, 1.0)
+            self._put(rows[:, None], moved[:, unwatched], 1.0)
 
     def _order_identical_helpers(self) -> None:
         """Of two helpers of a site the first has no smaller load and is used if the second is: less to try."""

@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 import numpy as np
 
 from postman_placement.domain import Assignment
-from postman_placement.evaluate import exceeds
 from postman_placement.milp import Floats
-from postman_placement.problem import Ints, Problem
+from postman_placement.problem import Bools, Ints, Problem
 
 Pairs = list[list[tuple[int, int]]]
 """Of each class, for each member its primary and its backup, or -1 if it has none."""
@@ -64,17 +61,13 @@ def named(problem: Problem, pairs: Pairs) -> tuple[Assignment, ...]:
     return tuple(sorted(found, key=lambda assignment: assignment.key))
 
 
-def overloaded_domains(problem: Problem, pairs: Pairs) -> set[int]:
-    """The domains whose death would bring a helper more than its capacity."""
+def overloaded(problem: Problem, pairs: Pairs) -> Bools:
+    """Of each domain, the helpers to which its death would bring more than their capacity."""
     alive = np.zeros(len(problem.helpers))
-    moved: dict[int, Floats] = defaultdict(lambda: np.zeros(len(problem.helpers)))
+    moved = np.zeros((problem.domains, len(problem.helpers)))
     for rate, mine in zip(problem.rate.tolist(), pairs, strict=True):
         for primary, backup in mine:
             alive[primary] += rate
             if backup != NO_BACKUP:
-                moved[int(problem.domain[primary])][backup] += rate
-    return {
-        domain
-        for domain, extra in moved.items()
-        if any(exceeds(load, capacity) for load, capacity in zip(alive + extra, problem.capacity, strict=True))
-    }
+                moved[problem.domain[primary], backup] += rate
+    return (moved > 0) & (alive + moved > problem.capacity)

@@ -2,11 +2,12 @@
 """The best placement of a snapshot, with a bound that proves how good it is.
 
  1. A greedy placement, so that there is one whatever happens later.
- 2. The program without the rows of any domain's death (with all of them when it is small): its bound holds for the
-    whole.
+ 2. The program of model.py that watches no helper while domains die (all of them when it is small): its bound holds for
+    the whole.
  3. Its choice, if that survives every domain's death: then it is optimal. Else its primaries with the best backups.
- 4. If that costs more than the bound, the rows of the domains are added whose death the choice did not survive, and 2
-    and 3 are done again. With all rows in the program nothing is left out, so this ends.
+ 4. If that costs more than the bound, the helpers are watched that would have been overloaded, choices are dropped with
+    which no placement can cost less than the best one so far, and 2 and 3 are done again. When all are watched nothing
+    is left out, so this ends.
 Before the costs it is settled how many demands must go without a backup: usually only those that no second domain can
 serve; if that has no solution the least number is computed first.
 """
@@ -27,11 +28,11 @@ from postman_placement.greedy import greedy
 from postman_placement.infeasible import reasons_at_once, reasons_by_slack
 from postman_placement.milp import Floats
 from postman_placement.model import Goal, Model
-from postman_placement.pairing import counts_of, named, overloaded_domains, paired, paired_by_domain
-from postman_placement.problem import Problem, problem_of
+from postman_placement.pairing import counts_of, named, overloaded, paired, paired_by_domain
+from postman_placement.problem import Bools, Problem, problem_of
 
 COLUMNS_AT_ONCE: Final = 5_000
-"""A program with no more choices of domain and backup than this gets the rows of all domains from the start."""
+"""A program with no more choices of domain and backup than this watches everything from the start."""
 
 SHARE_OF_TIME: Final = 0.7
 """Of what is left, for one program; the rest is for the backups that follow it."""
@@ -76,8 +77,7 @@ class _Search:
         """Placements with a choice that is no candidate any more cost at least this, besides missing backups."""
         self._best = best
         self._deadline_s = deadline_s
-        is_small = problem.can_backup.sum() * problem.domains <= COLUMNS_AT_ONCE
-        self._domains = set(range(problem.domains)) if is_small else set[int]()
+        self._watched = np.full((problem.domains, len(problem.helpers)), _is_small(problem))
 
     @property
     def time_left_s(self) -> float:
@@ -100,9 +100,9 @@ class _Search:
         return self._prove(int(self._best.missing)) if outcome == "proven" else outcome
 
     def _prove(self, missing_max: int, goal: Goal = "cost") -> Outcome:
-        """Rounds of the program with more and more domains, until a placement meets the bound."""
+        """Rounds of the program that watches more and more, until a placement meets the bound."""
         while self.time_left_s > 0:
-            model = Model(self._candidates, domains=sorted(self._domains), missing_max=missing_max, goal=goal)
+            model = Model(self._candidates, watched=self._watched, missing_max=missing_max, goal=goal)
             result = model.milp.solve(self.time_left_s * SHARE_OF_TIME)
             if result.status == "infeasible" and math.isinf(self._ceiling):
                 return "impossible"
@@ -110,13 +110,13 @@ class _Search:
             self._best.raise_bound(least, 0.0 if goal == "missing" else min(result.bound, self._ceiling))
             if result.values is None:
                 return "stopped"
-            overloaded = self._use(model, result.values, missing_max, goal)
-            if result.status == "stopped" or (not overloaded and math.isinf(self._best.missing)):
+            unseen = self._use(model, result.values, missing_max, goal)
+            if result.status == "stopped" or (not unseen.any() and math.isinf(self._best.missing)):
                 return "stopped"
             is_met = self._best.missing <= least if goal == "missing" else self._best.is_met
-            if is_met or not overloaded:
+            if is_met or not unseen.any():
                 return "proven"
-            self._domains |= overloaded
+            self._watched |= unseen
             if goal == "cost" and self._best.missing == missing_max:
                 self._drop_candidates(missing_max)
         return "stopped"
@@ -125,7 +125,7 @@ class _Search:
         """Drops the choices with which no placement costs less than the best one, by the program without integers."""
         while self.time_left_s > 0:
             problem, ceiling = self._candidates, self._best.cost_besides_missing
-            model = Model(problem, domains=sorted(self._domains), missing_max=missing_max)
+            model = Model(problem, watched=self._watched, missing_max=missing_max)
             relaxed = model.milp.solve(self.time_left_s * SHARE_OF_TIME, is_relaxed=True)
             if relaxed.reduced_costs is None or math.isinf(relaxed.bound):
                 return
@@ -134,24 +134,23 @@ class _Search:
             can_backup = least[model.columns.backup] < ceiling
             self._candidates = replace(problem, can_primary=can_primary, can_backup=can_backup)
             self._ceiling = min(self._ceiling, ceiling)
-            if can_backup.sum() * problem.domains > COLUMNS_AT_ONCE or len(self._domains) == problem.domains:
+            if self._watched.all() or not _is_small(self._candidates):
                 return
-            self._domains = set(range(problem.domains))
+            self._watched[:] = True
 
-    def _use(self, model: Model, values: Floats, missing_max: int, goal: Goal) -> set[int]:
+    def _use(self, model: Model, values: Floats, missing_max: int, goal: Goal) -> Bools:
         """Offers what the program chose or, if that cannot be, the best backups for its primaries.
 
-        Says which domains' rows would have told the program that its choice cannot be; none if it can.
+        Says which pairs of domain and helper must be watched for the program not to choose so again; none if it can be.
         """
         problem = self._problem
         primaries = counts_of(values, model.columns.primary)
         pairs = paired(primaries, counts_of(values, model.columns.backup), problem.domain)
         if pairs is not None and self._best.offer(named(problem, pairs)):
-            return set()
-        overloaded = set[int]() if pairs is None else overloaded_domains(problem, pairs)
+            return np.zeros_like(self._watched)
         model = Model(
             problem,
-            domains=np.unique(problem.domain[primaries.any(axis=0)]).tolist(),
+            watched=np.ones_like(self._watched),
             missing_max=missing_max,
             primaries=primaries,
             goal=goal,
@@ -160,4 +159,9 @@ class _Search:
         if result.values is not None:
             moved = {domain: counts_of(result.values, columns) for domain, columns in model.columns.moved.items()}
             self._best.offer(named(problem, paired_by_domain(primaries, moved, problem.domain)))
-        return (overloaded or set(range(problem.domains))) - self._domains
+        unseen = np.zeros_like(self._watched) if pairs is None else overloaded(problem, pairs) & ~self._watched
+        return unseen if unseen.any() else ~self._watched
+
+
+def _is_small(problem: Problem) -> bool:
+    return bool(problem.can_backup.sum() * problem.domains <= COLUMNS_AT_ONCE)
