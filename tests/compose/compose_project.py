@@ -10,6 +10,7 @@ import datetime
 import ipaddress
 import json
 import os
+import random
 import re
 import shutil
 import socket
@@ -22,12 +23,13 @@ import httpx
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 BASE_IMAGES = ("debian:bookworm-slim", "postgres:18", "nats:2")
-SERVICES = {"registry": 4780, "placement": 4781, "health": 4782}
+SERVICES = ("registry", "placement", "health")
 ONE_SHOT = {"setup", "database"}
 UNCHECKED = {"nats"}  # its image has nothing to check with
 LONG_RUNNING = {"postgres", "nats", "registry", "placement", "health", "helper-1", "helper-2", "server", "client"}
 HELPER_ADDRESSES = {"helper-1": 201, "helper-2": 202}
 COMMAND_TIMEOUT_S = 600
+PORTS = range(20_000, 32_000)
 
 
 class ComposeFailed(Exception):
@@ -66,10 +68,18 @@ def run(
     return done
 
 
-def free_port() -> int:
-    """A TCP port of loopback that nobody has at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+def free_ports(wanted: int) -> list[int]:
+    """TCP ports of loopback that nobody has, below those that the kernel gives to outgoing connections."""
+    found: list[int] = []
+    for port in random.sample(PORTS, len(PORTS)):
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        found.append(port)
+        if len(found) == wanted:
+            return found
+    raise ComposeFailed(f"no {wanted} free ports of {PORTS}")
 
 
 def free_data_net() -> str:
@@ -93,7 +103,7 @@ class Project:
     def __init__(self, name: str) -> None:
         self.name = name
         self.data_net = free_data_net()
-        self.ports = {service: free_port() for service in SERVICES}
+        self.ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
         self._env = {
             "COMPOSE_PROJECT_NAME": name,
             "POSTMAN_DATA_NET": self.data_net,
@@ -167,6 +177,17 @@ class Project:
         used = [int(helper_id) for helper_id, count in self.ledger()["helpers"].items() if count]
         names = {helper["helper_id"]: helper["name"] for helper in self.call("registry", "GET", "/v1/helpers")["items"]}
         return names.get(used[0]) if len(used) == 1 else None
+
+    def wait_on_helper(self, timeout_s: float = 60) -> str:
+        """The helper that carries the client's connections. On a busy machine they may be elsewhere for a moment."""
+        used: list[str] = []
+
+        def look() -> bool:
+            used.extend(filter(None, [self.helper_in_use()]))
+            return bool(used)
+
+        wait_for(look, timeout_s, lambda: f"the client uses no helper: {self.ledger()}")
+        return used[-1]
 
     def wait_growing(self, by: int = 500, timeout_s: float = 60) -> dict[str, Any]:
         """Until so many more replies have come; the ledger then."""
