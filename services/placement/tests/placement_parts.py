@@ -7,16 +7,19 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy import text
 
 from postman_contracts import rest, rest_placement
 from postman_contracts.problems import MEDIA_TYPE, Problem, ProblemType
 from postman_kit.app import listen
+from postman_kit.db import Database
 from postman_placement.__main__ import build as build_placement
 from postman_placement.settings import PlacementSettings
 from postman_registry.__main__ import build as build_registry
@@ -154,6 +157,32 @@ class Placement(Part):
 
     async def get(self, placement_id: object) -> rest_placement.Placement:
         return placement_of(await self.client("viewer").get(f"/v1/placements/{placement_id}"))
+
+
+_CLEAN = (
+    "TRUNCATE registry.helpers, registry.servers, registry.server_keys",
+    "TRUNCATE placement.sites, placement.links, placement.measurements, placement.demands, placement.placements, "
+    "placement.assignments, placement.outbox",
+    "UPDATE placement.versions SET value = 0, digest = NULL WHERE name <> 'epoch'",
+)
+
+
+@dataclass
+class Mesh:
+    """A registry and placement in one database."""
+
+    registry: Registry
+    placement: Placement
+    database_url: str
+
+    async def clean(self) -> None:
+        """Nothing is left of earlier tests but the number of their last epoch."""
+        database = Database(self.database_url, name="test-clean")
+        async with database.transaction() as connection:
+            for statement in _CLEAN:
+                await connection.execute(text(statement))
+        await database.close()
+        self.placement.app.state.services.acknowledgements._beats.clear()
 
 
 @contextlib.asynccontextmanager

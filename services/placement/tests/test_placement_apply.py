@@ -11,12 +11,14 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+import pytest_asyncio
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from placement_parts import (
     DEMAND,
     DEMANDS,
     TOPOLOGY,
+    Mesh,
     Placement,
     Registry,
     placement_of,
@@ -40,13 +42,13 @@ from postman_placement.tables import outbox
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def helpers(registry: Registry, placement: Placement) -> list[int]:
     await placement.put_inputs()
     return [await registry.helper("one", "h1"), await registry.helper("two", "h2")]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def bus(nats_server: EmbeddedNats) -> AsyncIterator[Bus]:
     bus = Bus(nats_server.url, name="listener")
     await bus.start()
@@ -55,7 +57,7 @@ async def bus(nats_server: EmbeddedNats) -> AsyncIterator[Bus]:
     await bus.stop()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def heard(bus: Bus) -> list[AssignmentsChanged]:
     """What anybody says of assignments, of other tests too."""
     parts: list[AssignmentsChanged] = []
@@ -80,9 +82,9 @@ async def test_to_apply_again_changes_nothing(
     made = await placement.make()
     first = await placement.apply(made.placement_id)
     answers = await asyncio.gather(*(placement.apply(made.placement_id) for _ in range(5)))
-    assert {(one.epoch, one.applied_at) for one in answers} == {(1, first.applied_at)}
+    assert {(one.epoch, one.applied_at) for one in answers} == {(first.epoch, first.applied_at)}
     parts = await until(lambda: of(made.placement_id)(heard), len)
-    assert [(part.epoch, part.part, part.parts) for part in parts] == [(1, 0, 1)]
+    assert [(part.epoch, part.part, part.parts) for part in parts] == [(first.epoch, 0, 1)]
     (assigned,) = parts[0].assignments
     assert (assigned.service, assigned.group, assigned.site) == ("echo", "g", "c")
     assert (assigned.primary, assigned.backup) == tuple(helpers)
@@ -95,30 +97,32 @@ async def test_to_apply_again_changes_nothing(
 async def test_many_at_once_apply_once(placement: Placement, helpers: list[int]) -> None:
     made = await placement.make()
     answers = await asyncio.gather(*(placement.apply(made.placement_id) for _ in range(6)))
-    assert {one.epoch for one in answers} == {1}
+    assert len({one.epoch for one in answers}) == 1
 
 
 async def test_each_placement_takes_the_next_epoch_and_the_place_of_the_one_before(
     placement: Placement, helpers: list[int]
 ) -> None:
     first, second = await placement.make(), await placement.make(excluded_helpers=[helpers[0]])
-    assert (await placement.apply(first.placement_id)).epoch == 1
-    assert (await placement.apply(second.placement_id)).epoch == 2
+    epoch = (await placement.apply(first.placement_id)).epoch
+    assert epoch
+    assert (await placement.apply(second.placement_id)).epoch == epoch + 1
     superseded = await placement.get(first.placement_id)
-    assert (superseded.state, superseded.epoch) == ("superseded", 1)
+    assert (superseded.state, superseded.epoch) == ("superseded", epoch)
     assert {helper.is_acknowledged for helper in superseded.helpers} == {None}
     operator = placement.client("operator")
     refused = await operator.post(f"/v1/placements/{first.placement_id}/apply")
-    assert "epoch 1" in problem(refused, ProblemType.STALE_PLACEMENT, 409).detail
+    assert f"epoch {epoch} " in problem(refused, ProblemType.STALE_PLACEMENT, 409).detail
     answer = (await operator.get("/v1/assignments")).json()
-    assert (answer["epoch"], answer["placement_id"]) == (2, str(second.placement_id))
+    assert (answer["epoch"], answer["placement_id"]) == (epoch + 1, str(second.placement_id))
     assert [item["primary"] for item in answer["items"]] == [helpers[1]]
 
 
 async def test_different_ones_at_once_take_one_epoch_each(placement: Placement, helpers: list[int]) -> None:
     made = [await placement.make() for _ in range(3)]
     applied = await asyncio.gather(*(placement.apply(one.placement_id) for one in made))
-    assert sorted(one.epoch or 0 for one in applied) == [1, 2, 3]
+    epochs = sorted(one.epoch or 0 for one in applied)
+    assert epochs == list(range(epochs[0], epochs[0] + 3))
     in_force = max(applied, key=lambda one: one.epoch or 0)
     states = {one.placement_id: (await placement.get(one.placement_id)).state for one in made}
     assert [found for found, state in states.items() if state == "applied"] == [in_force.placement_id]
@@ -134,12 +138,12 @@ async def test_the_registry_resolves_by_what_is_in_force(
         answer = rest.Resolution.model_validate((await agent.get("/v1/resolve?service=echo&group=g")).json())
         return answer.assignment_epoch, [(helper.helper_id, helper.rank) for helper in answer.helpers]
 
-    assert (await resolved())[0] is None
     first, second = await placement.make(), await placement.make(excluded_helpers=[helpers[0]])
-    await placement.apply(first.placement_id)
-    await until(resolved, lambda found: found == (1, [(helpers[0], 0), (helpers[1], 1)]))
+    epoch = (await placement.apply(first.placement_id)).epoch
+    assert epoch
+    await until(resolved, lambda found: found == (epoch, [(helpers[0], 0), (helpers[1], 1)]))
     await placement.apply(second.placement_id)
-    await until(resolved, lambda found: found == (2, [(helpers[1], 0), (helpers[0], 2)]))
+    await until(resolved, lambda found: found == (epoch + 1, [(helpers[1], 0), (helpers[0], 2)]))
 
 
 # --- stale ------------------------------------------------------------------------------------------
@@ -170,7 +174,7 @@ async def test_what_was_made_of_other_inputs_is_stale(
     assert f"helper {helpers[0]} not usable any more" in detail
     assert "POST /v1/placements" in detail
     assert (await operator.get("/v1/assignments")).json()["epoch"] is None
-    assert (await placement.apply((await placement.make()).placement_id)).epoch == 1
+    assert (await placement.apply((await placement.make()).placement_id)).state == "applied"
 
 
 async def test_what_changes_nothing_makes_nothing_stale(
@@ -181,7 +185,7 @@ async def test_what_changes_nothing_makes_nothing_stale(
     await registry.helper("one", "h1")  # its next incarnation: the same helper
     measured = {"a": "c", "b": "h1", "rtt_us": 900, "at": "2026-01-01T00:00:00Z"}
     assert (await placement.client("agent").post("/v1/measurements", json={"items": [measured]})).status_code == 200
-    assert (await placement.apply(made.placement_id)).epoch == 1
+    assert (await placement.apply(made.placement_id)).state == "applied"
 
 
 # --- messages ---------------------------------------------------------------------------------------
@@ -234,9 +238,7 @@ def test_every_part_fits_a_message() -> None:
                 assert part.helpers == tuple(named)
 
 
-async def test_the_trace_of_apply_goes_on_in_the_message(
-    placement: Placement, helpers: list[int], bus: Bus, database_url: str
-) -> None:
+async def test_the_trace_of_apply_goes_on_in_the_message(placement: Placement, helpers: list[int], bus: Bus) -> None:
     made = await placement.make()
     traces: list[int] = []
 
@@ -253,20 +255,19 @@ async def test_the_trace_of_apply_goes_on_in_the_message(
 
 
 async def test_the_epoch_in_force_is_said_again_at_start(
-    placement: Placement,
-    registry: Registry,
+    mesh: Mesh,
     helpers: list[int],
-    database_url: str,
     nats_server: EmbeddedNats,
     heard: list[AssignmentsChanged],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
+    placement, registry = mesh.placement, mesh.registry
     made = await placement.make()
     await placement.apply(made.placement_id)
     (first,) = await until(lambda: of(made.placement_id)(heard), len)
-    state = tmp_path_factory.mktemp("second") / "state"
-    keys = {"placement_keys_dir": state / "keys", "api_key": registry.key("viewer")}
-    async with running_placement(state, database_url, nats_server.url, registry.url, **keys) as second:
+    state = tmp_path_factory.mktemp("second")
+    keys = {"api_key": registry.key("viewer")}
+    async with running_placement(state, mesh.database_url, nats_server.url, registry.url, **keys) as second:
         parts = await until(lambda: of(made.placement_id)(heard), lambda found: len(found) == 2)
         assert parts == [first, first]
         assert (await second.get(made.placement_id)).state == "applied"
@@ -274,7 +275,8 @@ async def test_the_epoch_in_force_is_said_again_at_start(
 
 async def test_what_still_waits_is_not_written_twice(registry: Registry, database_url: str, tmp_path: Path) -> None:
     await registry.helper("one", "h1")
-    async with running_placement(tmp_path, database_url, "nats://127.0.0.1:9", registry.url) as placement:
+    keys = {"api_key": registry.key("viewer")}
+    async with running_placement(tmp_path, database_url, "nats://127.0.0.1:9", registry.url, **keys) as placement:
         await placement.put_inputs()
         assert (await placement.apply((await placement.make()).placement_id)).epoch == 1
         for _ in range(2):
@@ -296,7 +298,8 @@ def beat(helper_id: int, epoch: int | None, incarnation: int = 1) -> messages.He
 
 async def test_helpers_acknowledge_by_heartbeat(placement: Placement, helpers: list[int], bus: Bus) -> None:
     made = await placement.make()
-    await placement.apply(made.placement_id)
+    epoch = (await placement.apply(made.placement_id)).epoch
+    assert epoch
 
     async def prepared(*epochs: int | None) -> list[bool | None]:
         for helper_id, epoch in zip(helpers, epochs, strict=True):
@@ -304,9 +307,9 @@ async def test_helpers_acknowledge_by_heartbeat(placement: Placement, helpers: l
         found = await placement.get(made.placement_id)
         return [helper.is_acknowledged for helper in found.helpers]
 
-    await until(lambda: prepared(1, None), lambda found: found == [True, False])
-    await until(lambda: prepared(1, 1), lambda found: found == [True, True])
-    await until(lambda: prepared(None, 2), lambda found: found == [False, True])
+    await until(lambda: prepared(epoch, None), lambda found: found == [True, False])
+    await until(lambda: prepared(epoch, epoch), lambda found: found == [True, True])
+    await until(lambda: prepared(None, epoch + 1), lambda found: found == [False, True])
 
 
 async def test_an_old_heartbeat_acknowledges_nothing() -> None:

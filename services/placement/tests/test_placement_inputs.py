@@ -6,14 +6,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
+import pytest_asyncio
 from placement_parts import DEMAND, MEASUREMENT, TOPOLOGY, Placement, Registry, problem
 
 from postman_contracts import rest_placement as rest
 from postman_contracts.problems import ProblemType
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def helpers(registry: Registry) -> list[int]:
     return [await registry.helper("one", "h1"), await registry.helper("two", "h2")]
 

@@ -67,7 +67,9 @@ async def test_without_nats_an_epoch_is_in_force_and_its_message_waits(
     url = own_nats.url
     own_nats.stop()
     await registry.helper("one", "h1")
-    async with running_placement(tmp_path, database_url, url, registry.url) as placement:
+    async with running_placement(
+        tmp_path, database_url, url, registry.url, api_key=registry.key("viewer")
+    ) as placement:
         await placement.put_inputs()
         made = await placement.make()
         assert (await placement.apply(made.placement_id)).epoch == 1

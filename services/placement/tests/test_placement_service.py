@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from fastapi import FastAPI
@@ -70,7 +71,7 @@ SNAPSHOT = domain.Snapshot(
 )
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def solver() -> AsyncIterator[SolverProcess]:
     solver = SolverProcess()
     yield solver
