@@ -235,6 +235,11 @@ def test_after_our_restart_a_long_run_of_heartbeats_is_the_proof() -> None:
     assert domain.restore(heard, domain.restored(1, 5, "down", "", 1, 5.9), 5.9) is heard
 
 
+def test_what_happened_during_our_restart_is_no_death() -> None:
+    helper = beat(domain.restored(1, 5, "up", "first heartbeat", 0, 0.0), 0.1, 6)
+    assert (helper.verdict, helper.incarnation, helper.deaths_s) == ("up", 6, ())
+
+
 def test_a_lease_is_of_one_incarnation_and_superseded_by_the_next() -> None:
     lease = Lease("up", 5, NOW, is_ordered=True)
     assert [lease.is_over(number) for number in (4, 5, 6)] == [True, False, False]

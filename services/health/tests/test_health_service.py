@@ -184,6 +184,7 @@ async def test_facts_of_kinds_that_nobody_knows_are_kept(health: Health, site: S
     body = f'{{"event_id": "{event_id}", "at": "tomorrow", "deep": {{"x": [1, 2.5, null, "é"]}}, "helper_id": true}}'
     await site.fact("postman.v1.fact.moon.full", body.encode(), traceparent=TRACE_PARENT)
     found = (await until(lambda: health.events(kind="moon.full")))[0]
+    assert found["body"]["at"] == "tomorrow"
     assert found["body"]["deep"] == {"x": [1, 2.5, None, "é"]}
     assert (found["trace_id"], found["at"]) == (TRACE_ID, found["recorded_at"])
 

@@ -248,7 +248,9 @@ def deaths_recent(helper: Helper, now_s: float) -> int:
 
 def _succeed(helper: Helper, incarnation: int, now_s: float) -> Helper:
     """Another incarnation than the known one shows itself: that one is over."""
-    helper = _step(helper, Input.SUCCEEDED, "it began anew, and nobody had said that it ended", now_s)
+    is_unheard = helper.state is State.UP and helper.heartbeats == 0  # up before our restart: who knows what was since
+    if not is_unheard:
+        helper = _step(helper, Input.SUCCEEDED, "it began anew, and nobody had said that it ended", now_s)
     return replace(
         helper,
         incarnation=incarnation,

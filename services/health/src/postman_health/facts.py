@@ -41,25 +41,24 @@ def _or_none(value: Any, validate: ValidatorFunctionWrapHandler) -> datetime | N
 class AnyFact(BaseModel):
     """A fact of whatever kind, also one that only a newer release knows: an object with an `event_id`."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     event_id: UUID
     at: Annotated[Time | None, WrapValidator(_or_none)] = None
     """None if it does not say when, or not in a way that can be understood."""
+    body: dict[str, Any]
+    """The whole of it, as it was said."""
 
     @model_validator(mode="before")
     @classmethod
-    def _can_be_kept(cls, value: Any) -> Any:
+    def _take(cls, value: Any) -> dict[str, Any]:
         """Postgres's JSON has no NaN, no infinity and no NUL; whoever sends one is malformed."""
+        if not isinstance(value, dict):
+            raise ValueError("a fact is an object")
         text = json.dumps(value, allow_nan=False)
         if r"\u0000" in text.replace(r"\\", ""):
             raise ValueError("a string has the character NUL")
-        return value
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """The whole fact, as JSON has it."""
-        return self.model_dump(mode="json")
+        return {"event_id": value.get("event_id"), "at": value.get("at"), "body": value}
 
 
 def kind_of(subject: str) -> str | None:

@@ -135,8 +135,10 @@ class Watch:
                     "postman.verdict.reason": change.reason,
                 }
             )
-            await self._push(verdict_message(change, change.at))
-            self._recorder.add(change)
+            try:
+                await self._push(verdict_message(change, change.at))
+            finally:
+                self._recorder.add(change)
         _log.info(
             "verdict",
             helper_id=change.helper_id,
