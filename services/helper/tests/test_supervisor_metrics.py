@@ -3,13 +3,8 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from pathlib import Path
-
-from opentelemetry import metrics
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from postman_helper import worker_metrics
 from postman_helper.worker_stats import WorkerStats
@@ -30,30 +25,22 @@ def test_totals_go_on_where_the_worker_before_ended() -> None:
     assert stats.totals == {"rx_packets": 10, "drops.icmp": 1}
 
 
-def test_what_is_exported_has_its_name_unit_and_attributes() -> None:
-    reader = InMemoryMetricReader()
-    provider = MeterProvider([reader], shutdown_on_exit=False)
-    metrics.set_meter_provider(provider)
+def test_what_is_read_has_its_unit_and_attributes() -> None:
     stats = WorkerStats()
-    worker_metrics.export(stats)
     stats.take(1, {"client_frames_in": 5, "client_frames_out": 4, "flush_age": 3, "drops.icmp": 2, "load": 0.25})
-    collected = reader.get_metrics_data()
-    assert collected is not None
     found = {
-        (metric.name, metric.unit, *sorted(dict(point.attributes or {}).items())): point.value
-        for metric in itertools.chain.from_iterable(
-            scope.metrics for resource in collected.resource_metrics for scope in resource.scope_metrics
-        )
-        for point in metric.data.data_points
+        (metric.name, metric.unit, *dict(attributes).items()): value
+        for metric in worker_metrics.TOTALS
+        for value, attributes in metric.read(stats)
     }
     assert found == {
         ("postman.helper.frames", "{frame}", ("network.io.direction", "receive")): 5,
         ("postman.helper.frames", "{frame}", ("network.io.direction", "transmit")): 4,
         ("postman.helper.flushes", "{batch}", ("postman.flush.reason", "age")): 3,
-        ("postman.helper.drops", "{packet}", ("postman.drop.reason", "icmp")): 2,
-        ("postman.helper.load", "1"): 0.25,
     }
-    provider.shutdown()
+    assert list(worker_metrics.drops(stats)) == [(2, {"postman.drop.reason": "icmp"})]
+    assert list(worker_metrics.gauge(stats, "load")) == [(0.25, {})]
+    assert list(worker_metrics.gauge(stats, "nb_flows")) == []
 
 
 def test_the_worker_counts_what_the_metrics_ask_for() -> None:
