@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +12,6 @@ from postman_placement.rows import Stored
 
 Prepared = Callable[[int, int], bool]
 """Whether a helper says that it is prepared for an epoch."""
-
-_CHANGING = {"state", "applied_at", "epoch", "helpers", "assignments"}
 
 
 def document_of(placement: rest.Placement) -> dict[str, Any]:
@@ -27,20 +24,17 @@ def placement_json(stored: Stored, is_prepared: Prepared) -> bytes:
 
     These may be many, so they are passed on as the bytes that they are kept as.
     """
-    helpers = [rest.UsedHelper.model_validate(helper) for helper in stored.document["helpers"]]
+    made = rest.Placement.model_validate(stored.document | {"assignments": []})
+    helpers = made.helpers
     if stored.state == "applied" and stored.epoch is not None:
         epoch = stored.epoch
         helpers = [
             helper.model_copy(update={"is_acknowledged": is_prepared(helper.helper_id, epoch)}) for helper in helpers
         ]
-    document = {name: value for name, value in stored.document.items() if name not in _CHANGING}
-    document |= {
-        "state": stored.state,
-        "applied_at": None if stored.applied_at is None else stored.applied_at.isoformat().replace("+00:00", "Z"),
-        "epoch": stored.epoch,
-        "helpers": [helper.model_dump(mode="json") for helper in helpers],
-    }
-    return json.dumps(document).encode()[:-1] + b',"assignments":' + stored.explained + b"}"
+    now = made.model_copy(
+        update={"state": stored.state, "applied_at": stored.applied_at, "epoch": stored.epoch, "helpers": helpers}
+    )
+    return now.model_dump_json(exclude={"assignments"}).encode()[:-1] + b',"assignments":' + stored.explained + b"}"
 
 
 def assignment(assigned: Assigned) -> rest.AssignmentAnswer:

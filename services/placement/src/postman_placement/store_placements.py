@@ -52,9 +52,10 @@ async def prune(connection: AsyncConnection, kept_max: int) -> None:
     )
 
 
-async def find(connection: AsyncConnection, placement_id: UUID) -> Stored | None:
-    """The placement of this id."""
-    row = (await connection.execute(select(placements).where(placements.c.placement_id == placement_id))).one_or_none()
+async def find(connection: AsyncConnection, placement_id: UUID, *, lock: bool) -> Stored | None:
+    """The placement of this id; locked for the transaction if it will be changed: then nobody prunes it meanwhile."""
+    query = select(placements).where(placements.c.placement_id == placement_id)
+    row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
     return stored_from(row) if row else None
 
 

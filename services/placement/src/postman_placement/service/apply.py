@@ -37,7 +37,7 @@ class Applying:
     async def apply(self, placement_id: UUID) -> Stored:
         """Put it in force. What is in force already stays as it is; what is stale is refused, with what has changed."""
         async with self._context.database.transaction() as connection:
-            stored = await _still_appliable(connection, placement_id)
+            stored = await _still_appliable(connection, placement_id, lock=False)
         if stored.state == "applied":
             return stored
         fleet = await self._fleet.look()
@@ -45,7 +45,7 @@ class Applying:
             topology_version = await store.read_version(connection, "topology")
             demands_version = await store.read_version(connection, "demands")
             epoch = await store.lock_version(connection, "epoch")
-            stored = await _still_appliable(connection, placement_id)
+            stored = await _still_appliable(connection, placement_id, lock=True)
             if stored.state == "applied":
                 return stored
             await _require_fresh(connection, stored, topology_version, demands_version, fleet)
@@ -78,9 +78,9 @@ class Applying:
         return stored.epoch
 
 
-async def _still_appliable(connection: Connection, placement_id: UUID) -> Stored:
+async def _still_appliable(connection: Connection, placement_id: UUID, *, lock: bool) -> Stored:
     """The placement, if it is proposed or in force."""
-    stored = await placements.find(connection, placement_id)
+    stored = await placements.find(connection, placement_id, lock=lock)
     if stored is None:
         raise refusals.unknown_placement(placement_id)
     if stored.state == "superseded":

@@ -103,7 +103,7 @@ class Placements:
     async def get(self, placement_id: UUID) -> Stored:
         """One placement."""
         async with self._context.database.transaction() as connection:
-            stored = await placements.find(connection, placement_id)
+            stored = await placements.find(connection, placement_id, lock=False)
         if stored is None:
             raise refusals.unknown_placement(placement_id)
         return stored
