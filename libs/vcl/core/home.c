@@ -12,9 +12,7 @@ enum {
     HOME_PROBE_GAP_US = 50000, /* S15: between two probes, at least */
 };
 
-/* A path that answers later than this is silent. It may be longer than the one that was measured: twice that one's
- * time.
- */
+/* A path that does not answer within this is silent. It may be longer than the one whose time is known: twice that. */
 static uint64_t probe_gap(const struct vcl_session *s)
 {
     uint64_t gap = 2 * vcl__session_pto(s);

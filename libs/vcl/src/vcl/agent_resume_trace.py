@@ -8,6 +8,7 @@ no verdict has explained waits a moment for one. Without OpenTelemetry nothing i
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -19,6 +20,8 @@ from vcl import agent_trace
 
 if TYPE_CHECKING:
     from vcl.agent_types import Fact
+
+log = logging.getLogger("vcl.agent")
 
 VERDICT_US: Final = 2_000_000
 """A verdict so long before or after a move belongs to it."""
@@ -133,6 +136,12 @@ class ResumeTracer:
         return before[-1] if before else about[0] if about else None
 
     def _emit(self, move: _Move, verdict: _Verdict | None) -> None:
+        try:
+            self._make_span(move, verdict)
+        except Exception:  # a span processor of the application's must not end the thread that looks after sessions
+            log.exception("a span could not be made")
+
+    def _make_span(self, move: _Move, verdict: _Verdict | None) -> None:
         tracer = agent_trace.tracer()
         if tracer is None:
             return

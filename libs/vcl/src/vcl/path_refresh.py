@@ -2,7 +2,8 @@
 """Asks the registry again for the paths of sessions: on one thread, which lives only while somebody waits for it.
 
 All clients hear of a change at the same moment, so each waits a random moment first. The registry hears it no sooner
-than they do: an answer that follows an older assignment is asked for again, a few times."""
+than they do, and after NATS was away perhaps later: an answer that follows an older assignment is asked for again, a
+few times."""
 
 from __future__ import annotations
 
@@ -18,8 +19,10 @@ Key = tuple[int, int]
 """Server id and shard: a session."""
 
 JITTER_S: Final = 0.2
-RETRY_S: Final = (0.2, 0.5, 1.0, 2.0)
+RETRY_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Between the tries for a newer assignment. It may concern others only: then no answer ever follows it."""
+ANY_NEWER: Final = 1 << 63
+"""For request(): nobody knows which epoch is the newest, so all tries are made."""
 
 
 class PathRefresher:
@@ -30,6 +33,7 @@ class PathRefresher:
         self._lock = threading.Lock()
         self._wanted: dict[Key, int] = {}  # the epoch that the answer must have reached
         self._running = False
+        self._news = threading.Event()  # another request, or the end: no more waiting for the next try
         self._closed = threading.Event()
 
     def request(self, keys: Iterable[Key], epoch: int = 0) -> None:
@@ -37,6 +41,7 @@ class PathRefresher:
         with self._lock:
             for key in keys:
                 self._wanted[key] = max(epoch, self._wanted.get(key, 0))
+            self._news.set()
             if self._running or not self._wanted or self._closed.is_set():
                 return
             self._running = True
@@ -45,30 +50,28 @@ class PathRefresher:
     def close(self) -> None:
         """Asks no more."""
         self._closed.set()
+        self._news.set()
 
     def _run(self) -> None:
-        behind: dict[Key, tuple[int, int]] = {}  # the epoch, and how many answers were older
-        wait_s = random.uniform(0.0, JITTER_S)
-        while not self._closed.wait(wait_s):
-            for key, epoch in self._take(behind).items():
-                tries = behind.pop(key, (0, 0))[1] if behind.get(key, (0, 0))[0] == epoch else 0
+        behind: dict[Key, tuple[int, int]] = {}  # the epoch that is wanted, and how many answers were older
+        while not self._closed.wait(random.uniform(0.0, JITTER_S)):
+            self._news.clear()
+            wanted, behind = self._take(behind), {}
+            for key, (epoch, tries) in wanted.items():
                 if self._ask_once(key) < epoch and tries < len(RETRY_S):
                     behind[key] = (epoch, tries + 1)
             if behind:
-                wait_s = RETRY_S[min(tries for _, tries in behind.values()) - 1]
+                self._news.wait(RETRY_S[min(tries for _, tries in behind.values()) - 1])
                 continue
             with self._lock:
                 if not self._wanted:
                     self._running = False
                     return
-            wait_s = random.uniform(0.0, JITTER_S)
 
-    def _take(self, behind: dict[Key, tuple[int, int]]) -> dict[Key, int]:
+    def _take(self, behind: dict[Key, tuple[int, int]]) -> dict[Key, tuple[int, int]]:
         with self._lock:
             wanted, self._wanted = self._wanted, {}
-        for key, (epoch, _) in behind.items():
-            wanted[key] = max(epoch, wanted.get(key, 0))
-        return wanted
+        return behind | {key: (max(epoch, behind.get(key, (0, 0))[0]), 0) for key, epoch in wanted.items()}
 
     def _ask_once(self, key: Key) -> int:
         try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from vcl import exits
 from vcl._core import ClientDriver, Session
 from vcl.agent_resume_trace import ResumeTracer
-from vcl.path_refresh import PathRefresher
+from vcl.path_refresh import ANY_NEWER, PathRefresher
 from vcl.paths import Peer, path_mode, peer_of
 from vcl.stream import Stream
 
@@ -199,7 +199,7 @@ class Sessions:
     def _refresh_all(self) -> None:
         with self._lock:
             sessions = list(self._live)
-        self._refresher.request(sessions)
+        self._refresher.request(sessions, ANY_NEWER)
 
     def _refresh(self, key: tuple[int, int]) -> int:
         with self._lock:
