@@ -53,3 +53,22 @@ def test_a_helper_drains_and_nothing_notices(stack: Stack) -> None:
     verdict, client, server = traffic.finish()
     assert verdict.clean, verdict
     assert client["errors"] == server["errors"] == []
+
+
+def test_an_ordered_drain_moves_the_traffic_and_the_helper_stays(stack: Stack) -> None:
+    names = stack.wait_helpers()
+    traffic = Traffic(stack)
+    traffic.start(connections=16, requests=40_000)
+    traffic.follow(until=10_000, on_helper=True)
+    drained = traffic.helper_id
+    worker_pid = stack.worker_pid(names[drained])
+    stack.ask("registry", "POST", f"/v1/helpers/{drained}/drain")
+    verdict, client, server = traffic.finish()
+    assert verdict.clean, verdict
+    assert client["errors"] == server["errors"] == []
+    moves = [e for e in client["path_events"] if e["type"] == "path_moved" and e["from_helper_id"] == drained]
+    assert moves, client["path_events"]
+    assert stack.registry(f"/v1/helpers/{drained}")["state"] == "draining"
+    stack.ask("registry", "POST", f"/v1/helpers/{drained}/undrain")
+    assert drained in stack.wait_helpers()
+    assert stack.worker_pid(names[drained]) == worker_pid
