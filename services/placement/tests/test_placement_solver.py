@@ -187,9 +187,17 @@ def test_too_little_time_leaves_a_placement_and_its_bound() -> None:
 
 
 def test_too_little_time_to_find_any_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(solve_module, "greedy", lambda _: None)
+    monkeypatch.setattr(solve_module, "greedy", lambda *_, **__: None)
     with pytest.raises(NotSolvedInTime, match="time_s_max"):
         solve(ring(helpers=20, groups=80, share=0.35), Options(time_s_max=1e-6))
+
+
+def test_a_problem_too_big_for_a_proof_has_a_placement_and_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(solve_module, "CHOICES_MAX", 100)
+    snapshot = ring(helpers=20, groups=80, share=0.35)
+    placed = explain(snapshot, Options(), solve(snapshot, Options()))
+    assert 0 < placed.bound <= placed.cost.total
+    assert placed.gap < 0.5
 
 
 def test_nothing_to_place() -> None:

@@ -50,15 +50,15 @@ class Best:
             )
         return Solution(self._assignments, min(self._bound, self._evaluation.total))
 
-    def offer(self, assignments: tuple[Assignment, ...]) -> bool:
-        """Takes a placement if it is better; whether it keeps every constraint."""
+    def offer(self, assignments: tuple[Assignment, ...]) -> float:
+        """Takes a placement if it is better. Says what it costs; infinite if it breaks a constraint."""
         evaluation = self._judge.evaluate(assignments)
         if evaluation.violations:
-            return False
+            return math.inf
         if self._evaluation is None or evaluation.total < self._evaluation.total:
             self._evaluation, self._assignments = evaluation, assignments
             self._on_improved(self.solution())
-        return True
+        return evaluation.total
 
     def raise_bound(self, missing: int, besides: float = 0.0) -> None:
         """Notes that no placement has fewer missing backups, and that one with so many costs no less besides.

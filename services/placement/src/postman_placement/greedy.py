@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A placement at once: the biggest demands first, each by the cheapest helper that has room. It may find none."""
+"""A placement at once: the biggest demands first, each by the cheapest helper that has room. It may find none.
+
+Where helpers cost something, each is then tried to be closed, and stays so if that makes the placement cheaper.
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -9,7 +16,26 @@ from postman_placement.domain import Assignment
 from postman_placement.problem import Ints, Problem
 
 
-def greedy(problem: Problem) -> tuple[Assignment, ...] | None:
+def greedy(problem: Problem, offer: Callable[[tuple[Assignment, ...]], float], *, has_time: Callable[[], bool]) -> None:
+    """Offers what it finds; `offer` says what that costs. Those that cost most for their capacity are closed first."""
+    found = _at_once(problem)
+    if found is None:
+        return
+    cost = offer(found)
+    if not problem.helper_cost.any():
+        return
+    for helper in np.argsort(-problem.helper_cost / problem.capacity, kind="stable").tolist():
+        if not has_time():
+            return
+        is_open = np.arange(len(problem.helpers)) != helper
+        fewer = replace(problem, can_primary=problem.can_primary & is_open, can_backup=problem.can_backup & is_open)
+        found = _at_once(fewer)
+        cost_of_fewer = math.inf if found is None else offer(found)
+        if cost_of_fewer < cost:
+            problem, cost = fewer, cost_of_fewer
+
+
+def _at_once(problem: Problem) -> tuple[Assignment, ...] | None:
     """One assignment for each demand; None when a demand was left over."""
     order = [
         (row, member)

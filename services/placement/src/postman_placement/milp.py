@@ -92,7 +92,8 @@ class Milp:
         model.row_upper_ = np.concatenate([*self._row_upper, np.zeros(0)])
         start, index, value = self._by_column()
         model.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-        model.a_matrix_.start_, model.a_matrix_.index_, model.a_matrix_.value_ = start, index, value
+        model.a_matrix_.start_, model.a_matrix_.index_ = start.astype(np.int32), index.astype(np.int32)
+        model.a_matrix_.value_ = value
         if not is_relaxed:
             kinds = np.concatenate([*self._is_integer, np.zeros(0, dtype=np.bool_)])
             types = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
@@ -107,11 +108,11 @@ class Milp:
         value = np.bincount(inverse, weights=values, minlength=len(place))
         column, row = np.divmod(place, max(self.rows, 1))
         start = np.searchsorted(column, np.arange(self.columns + 1))
-        return start.astype(np.int32), row.astype(np.int32), value
+        return start, row, value.astype(np.float64)
 
 
 def _solver(time_s: float) -> highspy.Highs:
-    solver = highspy.Highs()
+    solver = highspy.Highs()  # type: ignore[no-untyped-call]
     for option, value in {
         "output_flag": False,
         "threads": 1,  # the same answer on every machine, and a core left for the service

@@ -10,10 +10,10 @@ For a class c of n_c equal demands, helpers j and k, and a failure domain F (x_c
   all alive        sum_c rate_c x_cj <= (1 - headroom) K_j     missing        sum_c m_c <= the number allowed
   F dies           sum_c rate_c (x_ck + w_cFk) <= K_k for each k outside F,
                    sum_k w_cFk + e_cF = x_cF,  sum_F w_cFk <= z_ck,  sum_F e_cF <= m_c
-The w of all domains say which pairs were chosen, with far fewer columns than one for each pair of helpers. Only pairs of
-F and k that are *watched* have a column w and a row of capacity; e counts who is elsewhere, without a backup or at one
-that is not watched. With fewer pairs the program is a relaxation, whose bound holds for the whole. Missing backups are
-counted and limited, not priced: their penalty is a constant once their number is known, and would drown all else.
+The w of all domains say which pairs were chosen, with far fewer columns than one for each pair of helpers. Only pairs
+of F and k that are *watched* have a column w and a row of capacity; e counts who is elsewhere, without a backup or at
+one that is not watched. With fewer pairs the program is a relaxation, whose bound holds for the whole. Missing backups
+are counted and limited, not priced: their penalty is a constant once their number is known, and would drown all else.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Model:
         problem, columns = self.problem, self.columns
         inside, watched = problem.domain == domain, self._watched[domain]
         others = np.where(inside | watched, -1, columns.backup)
-        concerned = (columns.primary[:, inside] >= 0).any(axis=1)
+        concerned = np.asarray((columns.primary[:, inside] >= 0).any(axis=1))
         row, helper = np.nonzero((columns.backup >= 0) & watched & concerned[:, None])
         count = problem.count.astype(np.float64)
         moved = columns.moved[domain] = np.full(problem.cost.shape, -1)

@@ -65,6 +65,18 @@ class Problem:
         """Number of failure domains that have a helper."""
         return int(self.domain.max()) + 1 if len(self.domain) else 0
 
+    @property
+    def choices(self) -> int:
+        """Number of possible primaries and backups of all classes."""
+        return int(self.can_primary.sum() + self.can_backup.sum())
+
+    @property
+    def least_cost(self) -> float:
+        """No placement costs less besides missing backups: everybody by the nearest helpers, as if they had room."""
+        primary = np.where(self.can_primary, self.cost, np.inf).min(axis=1)
+        backup = np.where(self.can_pair, np.where(self.can_backup, self.cost, np.inf).min(axis=1), 0.0)
+        return float(self.count @ (primary + self.options.backup_weight * backup))
+
 
 def problem_of(snapshot: Snapshot, options: Options, trips: RoundTrips) -> Problem:
     """The numbers of a valid snapshot."""

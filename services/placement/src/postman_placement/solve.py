@@ -34,8 +34,15 @@ from postman_placement.problem import Bools, Problem, problem_of
 COLUMNS_AT_ONCE: Final = 5_000
 """A program with no more choices of domain and backup than this watches everything from the start."""
 
+CHOICES_MAX: Final = 400_000
+"""A problem with more possible primaries and backups is left as the greedy placement has it: HiGHS would not end its
+first step in the time that there is, and would take gigabytes."""
+
 SHARE_OF_TIME: Final = 0.7
 """Of what is left, for one program; the rest is for the backups that follow it."""
+
+START_SHARE_OF_TIME: Final = 0.2
+"""Of all time, at most, for the greedy placement."""
 
 COUNT_TOLERANCE: Final = 1e-4
 """A bound on a whole number is rounded up unless it is above the lower one by no more than this."""
@@ -86,12 +93,13 @@ class _Search:
 
     def run(self) -> Outcome:
         """Finds and proves as much as the time allows."""
-        quick = greedy(self._problem)
-        if quick is not None:
-            self._best.offer(quick)
+        enough_s = self.time_left_s * (1 - START_SHARE_OF_TIME)
+        greedy(self._problem, self._best.offer, has_time=lambda: self.time_left_s > enough_s)
         count = self._problem.count
         unavoidable = int(count[~self._problem.can_pair].sum())
-        self._best.raise_bound(unavoidable)
+        self._best.raise_bound(unavoidable, self._problem.least_cost)
+        if self._problem.choices > CHOICES_MAX:
+            return "stopped"
         outcome = self._prove(unavoidable)
         if outcome != "impossible" or self._problem.options.backup_required:
             return outcome
@@ -146,7 +154,7 @@ class _Search:
         problem = self._problem
         primaries = counts_of(values, model.columns.primary)
         pairs = paired(primaries, counts_of(values, model.columns.backup), problem.domain)
-        if pairs is not None and self._best.offer(named(problem, pairs)):
+        if pairs is not None and math.isfinite(self._best.offer(named(problem, pairs))):
             return np.zeros_like(self._watched)
         model = Model(
             problem,
