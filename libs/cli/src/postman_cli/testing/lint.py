@@ -18,6 +18,8 @@ TYPED_FOLDERS = (
     "libs/cli/src",
     "services/registry/src",
     "services/helper/src",
+    "services/placement/src",
+    "services/health/src",
 )
 
 
