@@ -12,6 +12,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 from health_parts import Site, fact_of, report_of, running, site_of, until
+from structlog.testing import capture_logs
 
 from postman_contracts import subjects
 from postman_kit.bus import Bus
@@ -122,6 +123,12 @@ async def test_a_database_that_was_emptied_is_made_anew(
     tmp_path: Path, own_nats: EmbeddedNats, site: Site, postgres: EmbeddedPostgres
 ) -> None:
     name = await make_database(postgres)
+    # Captured: to paint the expected tracebacks would take seconds of the event loop.
+    with capture_logs():
+        await _emptied(tmp_path, postgres, name, own_nats, site)
+
+
+async def _emptied(tmp_path: Path, postgres: EmbeddedPostgres, name: str, own_nats: EmbeddedNats, site: Site) -> None:
     async with running(tmp_path, postgres.url_of(name), own_nats.url) as health:
         await health.ready()
         await drop_database(postgres, name)
