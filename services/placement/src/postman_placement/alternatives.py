@@ -6,14 +6,16 @@ Its backup stays, unless the other primary is in the backup's failure domain: th
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
+import numpy as np
+
 from postman_placement.domain import Assignment, Demand, Helper, amount
 from postman_placement.evaluate import Judge, exceeds
-from postman_placement.latency import Way
+from postman_placement.latency import Totals, Way
 
 ALTERNATIVES_MAX = 3
 
@@ -40,41 +42,43 @@ class Alternatives:
         self._users = Counter(
             helper_id for one in assignments for helper_id in (one.primary, one.backup) if helper_id is not None
         )
-        self._by_distance: dict[tuple[str, tuple[str, ...]], list[tuple[Helper, Way | None]]] = {}
+        self._helpers = [judge.helpers[helper_id] for helper_id in sorted(judge.helpers)]
+        self._totals = Totals(judge.trips, self._helpers)
 
     def best(self, demand: Demand, assignment: Assignment) -> list[Alternative]:
         """The nearest helpers besides the primary, which for one demand are the cheapest too."""
-        others = (pair for pair in self._nearest(demand) if pair[0].helper_id != assignment.primary)
-        return [self._alternative(demand, assignment, *pair) for pair in islice(others, ALTERNATIVES_MAX)]
+        others = (helper for helper in self._nearest(demand) if helper.helper_id != assignment.primary)
+        return [self._alternative(demand, assignment, helper) for helper in islice(others, ALTERNATIVES_MAX)]
 
     def why_no_backup(self, demand: Demand, primary: Helper) -> str:
         """What keeps the helpers outside the primary's failure domain from being the backup."""
         judge, domain = self._judge, self._judge.domain(primary)
-        outside = [pair for pair in self._nearest(demand) if judge.domain(pair[0]) != domain]
-        if not outside:
-            return f"there is no helper outside {domain}"
-        reasons = [(helper, self._cannot(demand, helper, way, helper.capacity_pps)) for helper, way in outside]
-        possible = [helper for helper, reason in reasons if reason is None]
-        if not possible:
-            helper, reason = reasons[0]
-            return f"no helper outside {domain} can be; the nearest, {helper}: {reason}"
-        helper = possible[0]
+        first_reason = None
+        for helper in self._nearest(demand):
+            if judge.domain(helper) == domain:
+                continue
+            reason = self._cannot(demand, helper, judge.way(demand, helper), helper.capacity_pps)
+            if reason is None:
+                return self._no_room_for_backup(demand, helper, domain)
+            first_reason = first_reason or f"no helper outside {domain} can be; the nearest, {helper}: {reason}"
+        return first_reason or f"there is no helper outside {domain}"
+
+    def _no_room_for_backup(self, demand: Demand, helper: Helper, domain: str) -> str:
         over_pps = self._loads.after(domain, helper.helper_id) + demand.rate_pps - helper.capacity_pps
+        if over_pps <= 0:
+            return f"{helper} has room for it; that was not found in the time"
         return (
-            f"of {len(possible)} helpers outside {domain} none has room when that dies; the nearest, {helper}, would "
-            f"have {amount(over_pps)} pps too many"
+            f"no helper outside {domain} has room when that dies; the nearest that it may use, {helper}, would have "
+            f"{amount(over_pps)} pps too many"
         )
 
-    def _nearest(self, demand: Demand) -> list[tuple[Helper, Way | None]]:
-        """All helpers by the length of their way; those without one at the end."""
-        ends = (demand.site, demand.server_sites)
-        if ends not in self._by_distance:
-            ways = [(helper, self._judge.way(demand, helper)) for helper in self._judge.helpers.values()]
-            ways.sort(key=lambda pair: (math.inf if pair[1] is None else pair[1].total_us, pair[0].helper_id))
-            self._by_distance[ends] = ways
-        return self._by_distance[ends]
+    def _nearest(self, demand: Demand) -> Iterator[Helper]:
+        """All helpers by the length of their way, then by id; those without a way at the end."""
+        for index in np.argsort(self._totals.of(demand), kind="stable").tolist():
+            yield self._helpers[index]
 
-    def _alternative(self, demand: Demand, assignment: Assignment, helper: Helper, way: Way | None) -> Alternative:
+    def _alternative(self, demand: Demand, assignment: Assignment, helper: Helper) -> Alternative:
+        way = self._judge.way(demand, helper)
         total_us = None if way is None else way.total_us
         live_pps = (1 - self._judge.options.headroom) * helper.capacity_pps
         impossible = self._cannot(demand, helper, way, live_pps)

@@ -11,8 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from postman_placement.domain import Assignment, Demand, Helper, Options, Snapshot
-from postman_placement.latency import RoundTrips, Way
+from postman_placement.latency import RoundTrips, Totals, Way
 
 CAPACITY_TOLERANCE = 1e-6
 """Loads count as within a capacity up to this share above it: sums of floating-point rates are not exact."""
@@ -79,14 +81,12 @@ class Judge:
 
         So no saving elsewhere pays for a backup that could have been had.
         """
-        helpers, farthest_us = self.available(), dict[tuple[str, tuple[str, ...]], float]()
-        flow_us = 0.0
+        helpers, flow_us = self.available(), 0.0
+        totals = Totals(self.trips, helpers)
         for demand in self.demands.values():
-            ends = (demand.site, demand.server_sites)
-            if ends not in farthest_us:
-                ways = (self.way(demand, helper) for helper in helpers)
-                farthest_us[ends] = max((way.total_us for way in ways if way is not None), default=0.0)
-            flow_us += demand.rate_pps * demand.weight * farthest_us[ends]
+            total_us = totals.of(demand)
+            farthest_us = total_us[np.isfinite(total_us)].max(initial=0.0)
+            flow_us += demand.rate_pps * demand.weight * float(farthest_us)
         dearest = (1 + self.options.backup_weight) * flow_us + sum(helper.cost for helper in helpers)
         return 2 * dearest if dearest > 0 else 1.0
 

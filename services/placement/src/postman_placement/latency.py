@@ -10,10 +10,17 @@ may well be shorter than the direct one, and nothing about one leg follows from 
 from __future__ import annotations
 
 import heapq
+import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from postman_placement.domain import Demand, Helper, Snapshot
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,32 @@ class RoundTrips:
                 if neighbour not in settled:
                     heapq.heappush(waiting, (length_us + rtt_us, neighbour))
         return settled
+
+
+class Totals:
+    """The length of the ways of demands by a list of helpers, as arrays: for all at once what `RoundTrips.way` says."""
+
+    def __init__(self, trips: RoundTrips, helpers: Sequence[Helper]) -> None:
+        self._trips = trips
+        self._sites = sorted({helper.site for helper in helpers})
+        self._column = np.array([self._sites.index(helper.site) for helper in helpers], dtype=np.int64)
+        self._delay_us = np.array([helper.delay_us for helper in helpers], dtype=np.float64)
+        self._client_legs: dict[str, Floats] = {}
+        self._server_legs: dict[tuple[str, ...], Floats] = {}
+
+    def of(self, demand: Demand) -> Floats:
+        """By each helper; infinite where there is no way."""
+        if demand.site not in self._client_legs:
+            legs = [self._trips.between(site, demand.site) for site in self._sites]
+            self._client_legs[demand.site] = _lengths(legs)[self._column]
+        if demand.server_sites not in self._server_legs:
+            nearest = [self._trips.to_servers(site, demand.server_sites) for site in self._sites]
+            self._server_legs[demand.server_sites] = _lengths([found and found[0] for found in nearest])[self._column]
+        return self._client_legs[demand.site] + self._delay_us + self._server_legs[demand.server_sites]
+
+
+def _lengths(legs: list[Leg | None]) -> Floats:
+    return np.array([math.inf if leg is None else leg.rtt_us for leg in legs], dtype=np.float64)
 
 
 def _pair(a: str, b: str) -> tuple[str, str]:

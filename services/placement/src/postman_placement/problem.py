@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from postman_placement.domain import Demand, Helper, Options, Site, Snapshot
 from postman_placement.evaluate import CAPACITY_TOLERANCE
-from postman_placement.latency import RoundTrips
+from postman_placement.latency import RoundTrips, Totals
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -87,7 +87,8 @@ def problem_of(snapshot: Snapshot, options: Options, trips: RoundTrips) -> Probl
         )
     )
     members = _classes(snapshot.demands)
-    total_us = _total_us(trips, [one[0] for one in members], helpers)
+    totals = Totals(trips, helpers)
+    total_us = np.array([totals.of(one[0]) for one in members]).reshape(len(members), len(helpers))
     rate = np.array([one[0].rate_pps for one in members], dtype=np.float64)
     weight = np.array([one[0].weight for one in members], dtype=np.float64)
     bound_us = [math.inf if one[0].latency_us_max is None else one[0].latency_us_max for one in members]
@@ -134,25 +135,3 @@ def _domain_numbers(sites: tuple[Site, ...], helpers: tuple[Helper, ...]) -> Int
     domains = [domain_of[helper.site] for helper in helpers]
     number = {domain: index for index, domain in enumerate(dict.fromkeys(domains))}
     return np.array([number[domain] for domain in domains], dtype=np.int64)
-
-
-def _total_us(trips: RoundTrips, demands: list[Demand], helpers: tuple[Helper, ...]) -> Floats:
-    """The way of each demand by each helper; looked up once for each pair of sites."""
-    sites = sorted({helper.site for helper in helpers})
-    column = np.array([sites.index(helper.site) for helper in helpers], dtype=np.int64)
-    delay_us = np.array([helper.delay_us for helper in helpers], dtype=np.float64)
-    legs: dict[str, Floats] = {}
-    ends: dict[tuple[str, ...], Floats] = {}
-    for demand in demands:
-        if demand.site not in legs:
-            found = [trips.between(site, demand.site) for site in sites]
-            legs[demand.site] = np.array([np.inf if leg is None else leg.rtt_us for leg in found], dtype=np.float64)
-        if demand.server_sites not in ends:
-            nearest = [trips.to_servers(site, demand.server_sites) for site in sites]
-            ends[demand.server_sites] = np.array(
-                [np.inf if end is None else end[0].rtt_us for end in nearest], dtype=np.float64
-            )
-    total_us = np.empty((len(demands), len(helpers)))
-    for row, demand in enumerate(demands):
-        total_us[row] = legs[demand.site][column] + delay_us + ends[demand.server_sites][column]
-    return total_us
