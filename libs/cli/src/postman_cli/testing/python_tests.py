@@ -41,7 +41,7 @@ def _pytest(runner: Runner, choice: Choice, marks: str, options: list[str]) -> O
     keyword = ["-k", choice.keyword] if choice.keyword else []
     # short: Unix sockets that tests make below it have at most 107 characters
     folder = Path(runner.env["TMPDIR"]) / runner.log.stem[0]
-    pytest = ["python", "-m", "pytest", "-m", marks, f"--junit-xml={report}", f"--basetemp={folder}", "--durations=15"]
+    pytest = ["python", "-m", "pytest", "-m", marks, f"--junit-xml={report}", f"--basetemp={folder}", "--durations=40"]
     status = runner.run([*pytest, *options, *keyword])
     if status == NOTHING_COLLECTED:
         return Outcome() if choice.keyword else Outcome.failure(f"no test with the marks '{marks}' was found")

@@ -13,7 +13,7 @@ STEPS = (
         "simulator", "engines and relays in virtual time, 2,000 seeds (fast: 200)", simulator.run, budget_s=300, cores=2
     ),
     Step("c-sanitized", "C unit tests, ASan + UBSan build", c_tests.run_sanitized, budget_s=300, cores=2),
-    Step("python", "Python tests that need no root", python_tests.run_unit, budget_s=400, cores=2, uses_pytest=True),
+    Step("python", "Python tests that need no root", python_tests.run_unit, budget_s=900, cores=2, uses_pytest=True),
     Step("fuzz", "each fuzzer for 60 s (fast: 5 s)", fuzzers.run, budget_s=600, cores=2),
     Step(
         "network",
