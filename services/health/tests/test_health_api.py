@@ -38,6 +38,7 @@ WRONG = (
     ("/v1/events?after=9223372036854775808", "after"),
     ("/v1/events?after=-1", "after"),
     ("/v1/events?limit=501", "limit"),
+    ("/v1/events?newest=perhaps", "newest"),
     ("/v1/events?kind=%00", "kind"),
     ("/v1/events?kind=" + "k" * 65, "kind"),
     ("/v1/events?helper_id=65536", "helper_id"),
@@ -95,6 +96,23 @@ async def test_events_in_pages_and_by_filter(health: Health, site: Site) -> None
     assert len(await health.events(helper_id=1)) == 2
     assert [event["body"]["server_id"] for event in await health.events(server_id=5)] == [5]
     assert [event["kind"] for event in await health.events(kind="server.up")] == ["server.up"]
+
+
+async def test_the_newest_events_by_filter(health: Health, site: Site) -> None:
+    for helper_id in (1, 2, 1, 2):
+        await site.fact(subjects.helper_fact("up"), fact_of(helper_id))
+    every = [event["number"] for event in await until(lambda: health.events(), lambda found: len(found) == 4)]
+    viewer = health.client()
+
+    async def newest(query: str) -> list[int]:
+        page = rest.EventPage.model_validate((await viewer.get(f"/v1/events?newest=true&{query}")).json())
+        assert page.next is None
+        return [event.number for event in page.items]
+
+    assert await newest("limit=2") == every[2:]
+    assert await newest("limit=4") == every
+    assert await newest("limit=1&helper_id=1") == [every[2]]
+    assert await newest(f"limit=3&after={every[2]}") == [every[3]]
 
 
 # --- live events, over real HTTP --------------------------------------------------------------------

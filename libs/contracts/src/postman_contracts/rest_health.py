@@ -46,7 +46,9 @@ class Event(Answer):
 
 
 class EventPage(Answer):
-    """`GET /v1/events?after=&limit=&kind=&helper_id=&server_id=`, oldest first.
+    """`GET /v1/events?after=&limit=&newest=&kind=&helper_id=&server_id=`, oldest first.
+
+    With `newest=true` the newest `limit` of those that pass the filters, still oldest first; `next` is null then.
 
     `GET /v1/events/live` sends the same events as server-sent events: `id` is the number (so `Last-Event-ID` resumes),
     `event` the kind, `data` the Event as JSON; a comment line each `keepalive_s` seconds.

@@ -63,6 +63,7 @@ async def _filter(
 FilterDep = Annotated[Filter, Depends(_filter)]
 Limit = Annotated[int, Query(ge=1, le=500)]
 Number = Annotated[int, Query(ge=0, lt=1 << 63, description="`next` of the page before, or any event's number")]
+Newest = Annotated[bool, Query(description="the newest `limit` of those asked for, on one page, instead of the oldest")]
 LastEventId = Annotated[int | None, Header(ge=0, lt=1 << 63, description="Set by browsers that connect again")]
 
 router = APIRouter(prefix="/v1")
@@ -97,12 +98,13 @@ async def get_verdict(helper_id: Annotated[HelperId, Path()], services: Services
 
 @router.get("/events", dependencies=[viewer], tags=["events"])
 async def list_events(
-    services: RecordedDep, wanted: FilterDep, after: Number = 0, limit: Limit = 100
+    services: RecordedDep, wanted: FilterDep, after: Number = 0, limit: Limit = 100, newest: Newest = False
 ) -> rest.EventPage:
     """What happened, oldest first."""
-    found = await services.history.page(wanted, after, limit)
+    found = await services.history.page(wanted, after, limit, newest=newest)
     items = [answers.event(event) for event in found]
-    return rest.EventPage(items=items, next=items[-1].number if len(items) == limit else None)
+    has_more = len(items) == limit and not newest
+    return rest.EventPage(items=items, next=items[-1].number if has_more else None)
 
 
 async def _listener(services: RecordedDep) -> AsyncIterator[Listener]:

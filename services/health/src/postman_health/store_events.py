@@ -79,15 +79,18 @@ async def record(connection: AsyncConnection, event: NewEvent, recorded_at: date
         raise
 
 
-async def page(connection: AsyncConnection, wanted: Filter, after: int, limit: int) -> list[Event]:
-    """The next `limit` events with numbers above `after`, oldest first."""
+async def page(
+    connection: AsyncConnection, wanted: Filter, after: int, limit: int, *, newest: bool = False
+) -> list[Event]:
+    """The next `limit` events with numbers above `after`, or the newest of them; oldest first."""
     query = select(events).where(events.c.number > after)
     for name in Filter.__slots__:
         value = getattr(wanted, name)
         if value is not None:
             query = query.where(events.c[name] == value)
-    rows = await connection.execute(query.order_by(events.c.number).limit(limit))
-    return [_event_from(row) for row in rows]
+    order = events.c.number.desc() if newest else events.c.number
+    found = [_event_from(row) for row in await connection.execute(query.order_by(order).limit(limit))]
+    return found[::-1] if newest else found
 
 
 async def newest_number(connection: AsyncConnection) -> int:

@@ -15,7 +15,7 @@ from postman_cli.output import show_json, told_errors
 
 app = typer.Typer()
 
-PAGE_MAX: Final = 500
+PAGE_MAX: Final = 500  # what health answers at most at once
 AGAIN_S: Final = 1.0
 HIDDEN: Final = frozenset({"v", "event_id", "at"})
 
@@ -23,7 +23,7 @@ HIDDEN: Final = frozenset({"v", "event_id", "at"})
 @app.command("events")
 def events(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens from now.")] = False,
-    limit: Annotated[int, typer.Option(min=0, max=10_000, help="How many of the newest.")] = 50,
+    limit: Annotated[int, typer.Option(min=0, max=PAGE_MAX, help="How many of the newest.")] = 50,
     kind: Annotated[str | None, typer.Option(help="Such as helper.down or verdict.suspect.")] = None,
     helper_id: Annotated[int | None, typer.Option("--helper", min=1, max=65535, help="Only of this helper.")] = None,
     json_out: Annotated[bool, typer.Option("--json", help="JSON; with --follow one object a line.")] = False,
@@ -53,14 +53,9 @@ def newest(deployment: Deployment, filters: dict[str, Any], limit: int) -> list[
     """The newest events that pass the filters, oldest first."""
     if limit == 0:
         return []
-    found: list[dict[str, Any]] = []
-    after = 0
-    while True:
-        page = deployment.ask("health", "GET", "/v1/events", params={**filters, "after": after, "limit": PAGE_MAX})
-        found = (found + page["items"])[-limit:]
-        if page["next"] is None:
-            return found
-        after = page["next"]
+    params = {**filters, "limit": limit, "newest": True}
+    items: list[dict[str, Any]] = deployment.ask("health", "GET", "/v1/events", params=params)["items"]
+    return items
 
 
 def live(deployment: Deployment, filters: dict[str, Any], *, after: int | None) -> Iterator[dict[str, Any]]:

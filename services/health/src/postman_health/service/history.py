@@ -68,10 +68,10 @@ class History:
             for notify in self.on_recorded:
                 notify()
 
-    async def page(self, wanted: Filter, after: int, limit: int) -> list[Event]:
-        """The next events after a number, oldest first."""
+    async def page(self, wanted: Filter, after: int, limit: int, *, newest: bool = False) -> list[Event]:
+        """The next events after a number, or the newest of them; oldest first."""
         async with self._database.transaction() as connection:
-            return await store_events.page(connection, wanted, after, limit)
+            return await store_events.page(connection, wanted, after, limit, newest=newest)
 
     async def newest_number(self) -> int:
         """Where the history ends now."""
