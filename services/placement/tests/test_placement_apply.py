@@ -128,6 +128,23 @@ async def test_different_ones_at_once_take_one_epoch_each(placement: Placement, 
     assert [found for found, state in states.items() if state == "applied"] == [in_force.placement_id]
 
 
+async def test_an_epoch_that_the_registry_has_is_passed_also_by_a_database_that_was_lost(
+    placement: Placement, registry: Registry, helpers: list[int], bus: Bus
+) -> None:
+    async def at_registry() -> int | None:
+        page = rest.HelperPage.model_validate((await registry.client("viewer").get("/v1/helpers")).json())
+        return page.assignment_epoch
+
+    made = await placement.make()
+    epoch = ((await at_registry()) or 0) + 100
+    (part,) = parts_of(uuid4(), epoch, [], [], now=datetime.now(UTC))
+    payload = part.model_dump_json().encode()
+    await bus.publish_durable(subjects.assignment_fact("changed"), payload, message_id=str(part.event_id))
+    await until(at_registry, lambda found: found == epoch)
+    assert (await placement.apply(made.placement_id)).epoch == epoch + 1
+    await until(at_registry, lambda found: found == epoch + 1)
+
+
 async def test_the_registry_resolves_by_what_is_in_force(
     placement: Placement, registry: Registry, helpers: list[int]
 ) -> None:

@@ -139,6 +139,8 @@ class HelperPage(Answer):
 
     items: list[Helper]
     next: int | None = None
+    assignment_epoch: Epoch | None = None
+    """The epoch in force at the registry: the next one must be above it, also if placement's database was lost."""
 
 
 # --- servers --------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import httpx
 import structlog
 from pydantic import ValidationError
 
-from postman_contracts.rest import Helper, HelperPage, Server, ServerPage
+from postman_contracts.rest import HelperPage, Server, ServerPage
 from postman_contracts.rest_health import VerdictPage
 from postman_kit.errors import ProblemError, unavailable
 from postman_kit.settings import SettingsError
@@ -48,6 +48,8 @@ class Fleet:
     service_sites: dict[str, tuple[str, ...]]
     """Where the servers of a service are that said so."""
     notes: tuple[str, ...] = ()
+    epoch: int = 0
+    """Of assignments, in force at the registry; 0 if none is."""
 
 
 class FleetSource:
@@ -80,7 +82,8 @@ class FleetSource:
 
     async def look(self) -> Fleet:
         """What runs now. A 503 problem if the registry does not say, in bounded time."""
-        (helpers, servers), (down, notes) = await asyncio.gather(self._ask_registry(), self._ask_health())
+        (pages, servers), (down, notes) = await asyncio.gather(self._ask_registry(), self._ask_health())
+        helpers = [helper for page in pages for helper in page.items]
         serving = [
             FleetHelper(helper.helper_id, helper.name, helper.site)
             for helper in helpers
@@ -95,15 +98,15 @@ class FleetSource:
             helpers=tuple(sorted(serving, key=lambda helper: helper.helper_id)),
             service_sites={service: tuple(sorted(found)) for service, found in sites.items()},
             notes=notes,
+            epoch=pages[-1].assignment_epoch or 0,
         )
 
-    async def _ask_registry(self) -> tuple[list[Helper], list[Server]]:
+    async def _ask_registry(self) -> tuple[list[HelperPage], list[Server]]:
         try:
             async with asyncio.timeout(self._registry_timeout_s):
                 pages = await self._pages(self._registry, "/v1/helpers", HelperPage)
-                helpers = [helper for page in pages for helper in page.items]
                 server_pages = await self._pages(self._registry, "/v1/servers", ServerPage)
-                return helpers, [server for page in server_pages for server in page.items]
+                return pages, [server for page in server_pages for server in page.items]
         except (_Refused, SettingsError) as error:
             _log.error("no API key that the registry accepts", error=str(error))
             raise unavailable(

@@ -104,9 +104,10 @@ async def undrain_helper(helper_id: HelperIdPath, services: ServicesDep) -> rest
 @router.get("/helpers", dependencies=[viewer], tags=["helpers"])
 async def list_helpers(services: ServicesDep, after: After = 0, limit: Limit = 100) -> rest.HelperPage:
     """All helpers, also those that are down or gone."""
-    found = await services.helpers.page(after, limit)
+    found, epoch = await services.helpers.page(after, limit)
     items = [answers.helper_answer(helper) for helper in found]
-    return rest.HelperPage(items=items, next=found[-1].helper_id if len(found) == limit else None)
+    following = found[-1].helper_id if len(found) == limit else None
+    return rest.HelperPage(items=items, next=following, assignment_epoch=epoch)
 
 
 @router.get("/helpers/{helper_id}", dependencies=[viewer], tags=["helpers"])

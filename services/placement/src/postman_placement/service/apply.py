@@ -49,7 +49,8 @@ class Applying:
             if stored.state == "applied":
                 return stored
             await _require_fresh(connection, stored, topology_version, demands_version, fleet)
-            stored = await self._put_in_force(connection, stored, epoch.value + 1)
+            # Ours is below the registry's if our database was lost or put back: it would ignore the next of ours.
+            stored = await self._put_in_force(connection, stored, max(epoch.value, fleet.epoch) + 1)
         self._context.committed()
         _log.info("placement applied", placement_id=str(placement_id), epoch=stored.epoch)
         return stored

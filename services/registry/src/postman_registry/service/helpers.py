@@ -134,10 +134,10 @@ class Helpers:
         async with self._context.database.transaction() as connection:
             return await _required(connection, helper_id, lock=False)
 
-    async def page(self, after: int, limit: int) -> list[Helper]:
-        """Helpers with ids above `after`."""
+    async def page(self, after: int, limit: int) -> tuple[list[Helper], int | None]:
+        """Helpers with ids above `after`, and the epoch in force."""
         async with self._context.database.transaction() as connection:
-            return await store.page(connection, after, limit)
+            return await store.page(connection, after, limit), await assignment_store.epoch_in_force(connection)
 
     async def _view(self, connection: Connection, helper: Helper, known_version: int | None) -> HelperView:
         epoch = await assignment_store.epoch_in_force(connection)
