@@ -33,7 +33,7 @@ COMMANDS = {
     "demo": Entry("postman_cli.demo.cli", "A test network on this machine with clients, helpers, servers and faults."),
     "test": Entry("postman_cli.commands.test", "Run all tests and checks."),
     "fuzz": Entry("postman_cli.commands.fuzz", "Fuzz the parsers for longer than `test` does."),
-    "up": Entry("postman_cli.commands.up", "Run the control plane (Postgres, NATS, registry) in the foreground."),
+    "up": Entry("postman_cli.commands.up", "Run the control plane (Postgres, NATS, services) in the foreground."),
     "status": Entry("postman_cli.commands.status", "Show the services, the helpers and the servers."),
     "place": Entry("postman_cli.commands.place", "Decide which helpers the clients use, and put it in force."),
     "drain": Entry("postman_cli.commands.drain", "Take a helper out of use unnoticed, and bring it back."),

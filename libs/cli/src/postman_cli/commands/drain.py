@@ -50,9 +50,10 @@ def drain(
 def find(deployment: Deployment, helper: str) -> dict[str, Any]:
     """The helper of this id or name."""
     helpers = deployment.all_pages("registry", "/v1/helpers")
-    for known in helpers:
-        if helper in (str(known["helper_id"]), known["name"]):
-            return known
+    for column in ("helper_id", "name"):  # ids first: a name may look like the id of another
+        for known in helpers:
+            if helper == str(known[column]):
+                return known
     names = ", ".join(f"{known['helper_id']} ({known['name']})" for known in helpers) or "none"
     raise DeploymentError(f"there is no helper {helper}. Known are: {names}")
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
+import httpx
 import typer
 
 from postman_cli.deployment import Deployment, DeploymentError, Refused
@@ -35,6 +36,7 @@ def events(
     filters = {name: value for name, value in (("kind", kind), ("helper_id", helper_id)) if value is not None}
     with told_errors("events"):
         deployment = Deployment.find("viewer")
+        before = newest(deployment, {}, 1) if follow else []  # where to go on, also if nothing passes the filters
         found = newest(deployment, filters, limit)
         if json_out and not follow:
             show_json(found)
@@ -43,7 +45,7 @@ def events(
             _show(event, json_out)
         if follow:
             try:
-                for event in live(deployment, filters, after=found[-1]["number"] if found else None):
+                for event in live(deployment, filters, after=(found or before or [{"number": 0}])[-1]["number"]):
                     _show(event, json_out)
             except KeyboardInterrupt:
                 raise typer.Exit(0) from None
@@ -58,18 +60,17 @@ def newest(deployment: Deployment, filters: dict[str, Any], limit: int) -> list[
     return items
 
 
-def live(deployment: Deployment, filters: dict[str, Any], *, after: int | None) -> Iterator[dict[str, Any]]:
-    """Events as they are recorded; goes on where it was when the connection or health was away."""
+def live(deployment: Deployment, filters: dict[str, Any], *, after: int) -> Iterator[dict[str, Any]]:
+    """Events after this number, as they are recorded; goes on where it was when the connection or health was away."""
     while True:
-        params = filters if after is None else {**filters, "after": after}
         try:
-            with deployment.stream("health", "/v1/events/live", params) as lines:
+            with deployment.stream("health", "/v1/events/live", {**filters, "after": after}) as lines:
                 for event in _events_of(lines):
                     after = event["number"]
                     yield event
-        except Refused:
-            raise
         except DeploymentError as error:
+            if isinstance(error, Refused) and error.status < httpx.codes.INTERNAL_SERVER_ERROR:
+                raise
             typer.echo(f"postman events: {error}; trying again", err=True)
         time.sleep(AGAIN_S)
 

@@ -16,7 +16,7 @@ from postman_cli.output import console, show_json, show_table, told_errors
 
 app = typer.Typer(no_args_is_help=True, help="Decide which helpers the clients use, and put it in force.")
 
-SOLVE_MARGIN_S: Final = 10.0  # beyond the solver's own time: reading, checking, storing
+SOLVE_MARGIN_S: Final = 60.0  # beyond the solver's own time: waiting for its turn, explaining, storing
 INPUT_KEYS: Final = frozenset({"sites", "links", "demands"})
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PlacementId = Annotated[str | None, typer.Argument(help="A placement's id [default: the newest].")]
@@ -33,7 +33,8 @@ def set_inputs(
         deployment = Deployment.find("operator")
         versions = {}
         if inputs.keys() & {"sites", "links"}:
-            topology = {"sites": inputs.get("sites", []), "links": inputs.get("links", [])}
+            known = deployment.ask("placement", "GET", "/v1/topology")
+            topology = {part: inputs.get(part, known[part]) for part in ("sites", "links")}
             versions["topology"] = deployment.ask("placement", "PUT", "/v1/topology", body=topology)["version"]
         if "demands" in inputs:
             demands = {"items": inputs["demands"]}
@@ -50,7 +51,8 @@ def read_inputs(file: Path) -> dict[str, Any]:
     try:
         text = file.read_text("utf-8")
         inputs = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
+        json.dumps(inputs, ensure_ascii=False, allow_nan=False).encode()  # no body can have TOML's dates and nan
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise DeploymentError(f"{file}: {error}. Give a file of TOML, or of JSON with the ending .json") from None
     if not isinstance(inputs, dict) or not inputs.keys() & INPUT_KEYS or inputs.keys() - INPUT_KEYS:
         names = ", ".join(sorted(INPUT_KEYS))
@@ -60,7 +62,7 @@ def read_inputs(file: Path) -> dict[str, Any]:
 
 @app.command("get")
 def get_inputs() -> None:
-    """Print the topology, the demands and the measurements that placement knows, as JSON."""
+    """Print the topology and the demands that placement knows, as JSON that `place set` takes."""
     with told_errors("place get"):
         deployment = Deployment.find("viewer")
         topology = deployment.ask("placement", "GET", "/v1/topology")

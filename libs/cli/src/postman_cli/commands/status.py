@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from postman_cli.deployment import SERVICES, Deployment, DeploymentError
 from postman_cli.output import console, show_json, show_table, told_errors
@@ -101,7 +102,7 @@ def _show(facts: dict[str, Any]) -> None:
     for name, service in facts["services"].items():
         checks = ", ".join(f"{check} {'well' if well else 'away'}" for check, well in service["checks"].items())
         state = "[green]ready[/]" if service["ready"] else "[red]not ready[/]"
-        out.print(f"{name} {service['url']}: {state} ({service.get('error') or checks})")
+        out.print(f"{name} {escape(service['url'])}: {state} ({escape(service.get('error') or checks)})")
     epoch = facts["assignment_epoch"]
     out.print("no assignments: no placement was applied" if epoch is None else f"assignments: epoch {epoch}")
     for title, columns in (("helpers", HELPER_COLUMNS), ("servers", SERVER_COLUMNS)):
