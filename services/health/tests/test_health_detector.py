@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from health_parts import INTERVAL_S, NOW, Scene, beat_of
+from health_parts import INTERVAL_S, NOW, Scene, beat_of, report_of
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -163,6 +163,17 @@ def test_what_is_not_up_is_said_again_each_second_with_a_higher_serial() -> None
     assert serials == sorted(set(serials))
 
 
+def test_a_new_incarnation_of_who_is_down_is_said_to_be_down_at_once() -> None:
+    scene = Scene(1, 2)
+    down = scene.detector.report(report_of(1), scene.now)
+    assert isinstance(down, Change)
+    again = scene.detector.heartbeat(beat_of(1, 2), scene.now)
+    assert isinstance(again, Standing)
+    assert (again.incarnation, again.verdict) == (2, "down")
+    assert again.serial > down.serial
+    assert scene.detector.heartbeat(beat_of(1, 2), scene.now) is None
+
+
 def test_thousands_of_dead_helpers_are_said_again_in_turn() -> None:
     scene = Scene(1)
     dead = range(2, 2 + 3 * REPEATS_PER_TICK_MAX)
@@ -237,6 +248,21 @@ def test_a_restart_keeps_what_was_known() -> None:
     assert scene.changes == [(1, "up")]
     scene.report(2)
     assert scene.detector.standing(2, scene.now)[0].serial > 1 << 60
+
+
+@pytest.mark.parametrize("is_recorded", [True, False])
+def test_who_left_while_health_was_away_is_not_taken_up_again(is_recorded: bool) -> None:
+    scene = Scene(2)
+    if not is_recorded:  # the stream was faster than the database
+        scene.take(scene.detector.fact(1, lease("gone", 3), scene.now))
+    leases = {1: lease("gone", 3)} if is_recorded else {}
+    kept = [Standing(1, 3, "up", "first heartbeat", NOW, 7, 0)]
+    assert scene.detector.restore(kept, leases, scene.now) == [Forgotten(1)]
+    scene.run(10.0)
+    assert (scene.changes, scene.verdict()) == ([], None)
+    scene.speakers[1] = 4
+    scene.run(1.0)
+    assert scene.changes == [(1, "up")]
 
 
 def test_what_was_up_before_the_restart_and_does_not_speak_is_found_out() -> None:

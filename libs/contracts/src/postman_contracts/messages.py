@@ -61,7 +61,8 @@ class HelperReport(Message):
 class HelperVerdict(Message):
     """What health holds of a helper, on `subjects.helper_verdict`: at each change, and each second while not up.
 
-    Advice that goes stale: it counts for `lasts_s` from its arrival. Of two about one helper the higher serial counts.
+    Each has a higher serial than the one before, repetitions too. Advice that goes stale: it counts for `lasts_s` from
+    its arrival, and of two about one helper the higher serial counts.
     """
 
     helper_id: HelperId

@@ -61,9 +61,6 @@ class Forgotten:
     helper_id: int
 
 
-Outcome = Change | Forgotten | None
-
-
 @dataclass(frozen=True, slots=True)
 class Standing:
     """A verdict as it stands: to be shown, to be said again, to be kept over a restart."""
@@ -75,6 +72,12 @@ class Standing:
     since: datetime
     serial: int
     deaths_recent: int
+
+
+News = Change | Standing | Forgotten
+"""What must be told. A standing: the verdict is as before, but on an incarnation for which nobody has heard it."""
+
+Outcome = News | None
 
 
 @dataclass(slots=True)
@@ -151,7 +154,7 @@ class Detector:
 
     # --- time ----------------------------------------------------------------------------------------
 
-    def tick(self, now: Moment, *, is_connected: bool) -> list[Change | Forgotten]:
+    def tick(self, now: Moment, *, is_connected: bool) -> list[News]:
         """Judge who is silent. Call often, also while NATS is away: then with `is_connected` false."""
         may_judge = self._hearing.tick(now.s, is_connected)
         for helper_id in [key for key, (_, at_s) in self._gone.items() if now.s - at_s > INCARNATION_KEPT_S]:
@@ -215,13 +218,20 @@ class Detector:
         names: tuple[VerdictName, ...] = ("up", "suspect", "down")
         return ((name, counts[name]) for name in names)
 
-    def restore(self, kept: Sequence[Standing], leases: dict[int, Lease], now: Moment) -> list[Change]:
+    def restore(self, kept: Sequence[Standing], leases: dict[int, Lease], now: Moment) -> list[News]:
         """After a restart: what was known before, beside what was heard since."""
+        ended = {helper_id: lease.incarnation for helper_id, lease in leases.items() if lease.kind == "gone"}
         for helper_id, lease in leases.items():
-            self._leases.setdefault(helper_id, lease)
-        changes: list[Change] = []
+            if helper_id not in ended:
+                self._leases.setdefault(helper_id, lease)
+        outcomes: list[Outcome] = []
         for standing in kept:
             self._serial = max(self._serial, standing.serial)
+            gone, _ = self._gone.get(standing.helper_id, (0, 0.0))
+            if standing.incarnation <= max(gone, ended.get(standing.helper_id, 0)):  # it left while we were away
+                if standing.helper_id not in self._watched:
+                    outcomes.append(Forgotten(standing.helper_id))
+                continue
             known = domain.restored(
                 standing.helper_id,
                 standing.incarnation,
@@ -236,9 +246,8 @@ class Detector:
                 if known.verdict != "up":
                     self._repeated_s[standing.helper_id] = now.s - REPEAT_S
                 continue
-            change = self._settle(watched, domain.restore(watched.helper, known, now.s), now)
-            changes += [change] if isinstance(change, Change) else []
-        return changes
+            outcomes.append(self._settle(watched, domain.restore(watched.helper, known, now.s), now))
+        return [outcome for outcome in outcomes if outcome is not None]
 
     # --- inside --------------------------------------------------------------------------------------
 
@@ -255,8 +264,11 @@ class Detector:
 
     def _settle(self, watched: _Watched, after: Helper, now: Moment) -> Outcome:
         before, watched.helper = watched.helper, after
-        if after.verdict == before.verdict or after.verdict is None:
+        if after.verdict is None:
             return None
+        if after.verdict == before.verdict:
+            is_other = after.incarnation != before.incarnation and after.verdict != "up"
+            return self._standing(watched, now, self._next_serial(now)) if is_other else None
         watched.since, watched.changed_s = now.at, now.s
         self._repeated_s.pop(after.helper_id, None)
         if after.verdict != "up":

@@ -135,4 +135,4 @@ def _lease_in(event: store_events.Event) -> tuple[int, Lease] | None:
     except ValidationError:
         return None
     lease = lease_of(event.kind.removeprefix("helper."), fact, is_ordered=True)
-    return None if lease is None or lease.kind == "gone" else (fact.helper_id, lease)
+    return None if lease is None else (fact.helper_id, lease)

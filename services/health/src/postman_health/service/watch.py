@@ -82,8 +82,8 @@ class Watch:
 
     async def restore(self, kept: Sequence[Standing], leases: dict[int, Lease]) -> None:
         """What was known before our restart."""
-        for change in self.detector.restore(kept, leases, self._clock()):
-            await self._tell(change)
+        for outcome in self.detector.restore(kept, leases, self._clock()):
+            await self._tell(outcome)
 
     # --- time ----------------------------------------------------------------------------------------
 
@@ -102,8 +102,7 @@ class Watch:
         for outcome in self.detector.tick(moment, is_connected=self._is_connected()):
             await self._tell(outcome)
         for standing in self.detector.due(moment):
-            self.counters["pushes"] += 1
-            await self._push(verdict_message(standing, moment.at))
+            await self._say(standing, moment.at)
 
     # --- answers -------------------------------------------------------------------------------------
 
@@ -120,6 +119,12 @@ class Watch:
             self._recorder.add(outcome)
         elif isinstance(outcome, Change):
             await self._announce(outcome)
+        elif isinstance(outcome, Standing):
+            await self._say(outcome, self._clock().at)
+
+    async def _say(self, standing: Standing, at: datetime) -> None:
+        self.counters["pushes"] += 1
+        await self._push(verdict_message(standing, at))
 
     async def _announce(self, change: Change) -> None:
         """One span for all that follows from a verdict: the push, and by the recorder the fact."""
