@@ -77,8 +77,8 @@ def verdict(serial: int, what: Any, helper_id: int = HELPER_ID, lasts_s: float =
 def test_a_verdict_is_told_once_and_old_ones_are_not(
     control_plane: Any, agent: Agent, facts: queue.Queue[Fact], wait_until: WaitUntil
 ) -> None:
-    told = [verdict(10, "suspect"), verdict(10, "suspect"), verdict(12, "down"), verdict(11, "up"), verdict(12, "down")]
-    publish(control_plane, *told, verdict(1, "down", OTHER_ID), verdict(13, "up"))
+    told = [verdict(10, "suspect"), verdict(10, "suspect"), verdict(12, "down"), verdict(11, "up"), verdict(13, "down")]
+    publish(control_plane, *told, verdict(1, "down", OTHER_ID), verdict(14, "up"))
     seen = [facts.get(timeout=20.0) for _ in range(4)]
     assert [(fact.kind, fact.helper_id) for fact in seen] == [
         ("helper_suspect", HELPER_ID),

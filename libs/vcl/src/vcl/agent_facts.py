@@ -154,7 +154,8 @@ class FactListener:
         except ValidationError:
             self._counters.verdicts_malformed += 1
             return
-        if not self._verdicts.is_news(verdict.helper_id, verdict.serial, verdict.lasts_s, time.monotonic()):
+        said = (verdict.incarnation, verdict.verdict)
+        if not self._verdicts.is_news(verdict.helper_id, said, verdict.serial, verdict.lasts_s, time.monotonic()):
             self._counters.verdicts_repeated += 1
             return
         self._counters.verdicts += 1
