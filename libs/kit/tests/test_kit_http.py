@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import stat
@@ -223,6 +224,18 @@ def test_keys_are_replaced_without_a_restart(tmp_path: Path) -> None:
     now_s = 3.0
     assert ring.role_of("another-key-of-agents") is Role.AGENT  # nobody is locked out by a folder that is away
     tmp_path.with_name("away").rename(tmp_path)
+
+
+def test_a_key_file_is_read_again_whatever_of_it_changed(tmp_path: Path) -> None:
+    now_s = 0.0
+    path = tmp_path / "agent"
+    path.write_text("a-key-of-agents-only\n")
+    ring = KeyFolder(tmp_path, lambda: now_s)
+    before = path.stat()
+    path.write_text("the-key-after-it-all\n")  # as long as the other
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # all that chmod changes is the time of the change
+    now_s = 1.0
+    assert ring.role_of("the-key-after-it-all") is Role.AGENT
 
 
 def test_a_port_in_use_is_said_plainly() -> None:

@@ -60,6 +60,17 @@ def test_a_removed_secret_is_replaced_where_it_is_read(tmp_path: Path) -> None:
     }
 
 
+def test_a_key_may_be_replaced_by_one_beside_it(tmp_path: Path) -> None:
+    assert main([str(tmp_path)]) == 0
+    (tmp_path / "keys/agent.new").write_text("another-key-of-agents")
+    assert main([str(tmp_path)]) == 0
+    assert (tmp_path / "agent/api.key").read_text() == (tmp_path / "keys/agent").read_text()
+    (tmp_path / "keys/agent").unlink()
+    assert main([str(tmp_path)]) == 0
+    assert (tmp_path / "agent/api.key").read_text() == "another-key-of-agents\n"
+    assert (tmp_path / "helper/api.key").read_text() == "another-key-of-agents\n"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_folder_is_given_to_its_reader(tmp_path: Path) -> None:
     for _ in range(2):

@@ -112,12 +112,12 @@ def _key_files(directory: Path) -> list[Path]:
 
 
 def _state_of(directory: Path) -> frozenset[tuple[str, int, int, int]]:
-    """What differs when a file has come, changed or gone."""
+    """What differs when a file has come, changed or gone, or may be read now and could not be before."""
     found = set()
     for path in _key_files(directory):
         with contextlib.suppress(FileNotFoundError):
             about = path.stat()
-            found.add((path.name, about.st_ino, about.st_size, about.st_mtime_ns))
+            found.add((path.name, about.st_ino, about.st_size, about.st_ctime_ns))
     return frozenset(found)
 
 

@@ -66,8 +66,7 @@ class Installation:
         self._write_nats()
         self._write_postgres()
         for reader, role in _KEY_READERS.items():
-            key = (self.folder / "keys" / role.name.lower()).read_text("utf-8")
-            write_private(self.folder / reader / "api.key", key)
+            write_private(self.folder / reader / "api.key", _key_of(self.folder / "keys", role.name.lower()))
         for name, (uid, gid) in self.owners.items():
             _give(self.folder / name, uid, gid)
 
@@ -88,6 +87,13 @@ class Installation:
         for role in ROLES:
             url = f"postgresql://{role}:{passwords[role]}@{places.postgres}/{DATABASE}{parameters}\n"
             write_private(self.folder / role / "database.url", url)
+
+
+def _key_of(folder: Path, role: str) -> str:
+    """The key that those with this role present: that in the role's own file, else the newest of its others."""
+    own = folder / role
+    chosen = own if own.exists() else max(folder.glob(f"{role}.*"), key=lambda path: path.stat().st_mtime_ns)
+    return chosen.read_text("utf-8").strip() + "\n"
 
 
 def _give(folder: Path, uid: int, gid: int) -> None:
