@@ -214,6 +214,23 @@ def test_a_port_in_use_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, caps
     assert f"port {port} on 127.0.0.1 is in use" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [["nowhere"], ["--back", "9999"]])
+def test_a_revision_that_is_none_is_said_plainly(
+    arguments: list[str],
+    postgres_server: EmbeddedPostgres,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = asyncio.run(make_database(postgres_server))
+    monkeypatch.setenv("POSTMAN_DATABASE_URL", postgres_server.url_of(name))
+    assert main(["migrate"]) == 0
+    assert main(["migrate", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert f"'{arguments[-1]}'" in said
+    assert "Name a revision of this release" in said
+    asyncio.run(drop_database(postgres_server, name))
+
+
 def test_migrate_from_the_command_line(postgres_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> None:
     name = asyncio.run(make_database(postgres_server))
     monkeypatch.setenv("POSTMAN_DATABASE_URL", postgres_server.url_of(name))

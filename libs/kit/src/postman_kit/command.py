@@ -21,7 +21,7 @@ from fastapi import FastAPI
 from postman_kit import telemetry
 from postman_kit.app import ServeError, listen, serve
 from postman_kit.db import Database
-from postman_kit.migrate import migrate
+from postman_kit.migrate import MigrationError, migrate
 from postman_kit.settings import PostmanSettings, SettingsError
 
 S = TypeVar("S", bound=PostmanSettings)
@@ -56,7 +56,7 @@ class ServiceCommand(Generic[S]):
                 asyncio.run(self._migrate(settings, options.revision, options.back))
             else:
                 self._serve(settings)
-        except (SettingsError, ServeError) as error:
+        except (SettingsError, ServeError, MigrationError) as error:
             sys.stderr.write(f"{self.name}: {error}\n")
             return 2
         except KeyboardInterrupt:
