@@ -114,7 +114,10 @@ def test_a_port_in_use_is_a_clear_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_clean_and_starts_again_with_the_same_keys(tmp_path: Path, number: signal.Signals) -> None:
+def test_it_ends_clean_and_starts_again_with_the_same_keys(
+    tmp_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # a proxy for the web is no way to its own services
     first = Up(tmp_path)
     keys = Path(first.ready["api_key_files"]["agent"]).read_text()
     status, errors = first.end(number)

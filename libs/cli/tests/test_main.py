@@ -7,8 +7,10 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from postman_cli.main import COMMANDS, app_for
@@ -19,6 +21,16 @@ def test_every_command_loads_and_has_help(name: str) -> None:
     result = CliRunner().invoke(app_for(name), [name, "--help"])
     assert result.exit_code == 0, result.output
     assert "Usage" in result.output
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_has_help(name: str) -> None:
+    def without_help(command: Any) -> list[list[str]]:
+        own = [one.opts for one in command.params if one.param_type_name == "option" and not one.help]
+        return own + [opts for below in getattr(command, "commands", {}).values() for opts in without_help(below)]
+
+    whole: Any = typer.main.get_command(app_for(name))
+    assert without_help(whole.commands[name]) == []
 
 
 def test_help_names_all_commands() -> None:

@@ -34,9 +34,9 @@ class Revival:
         self._early_ends = self._early_ends + 1 if is_early else 0
         if self._early_ends >= EARLY_ENDS_MAX:
             raise EmbeddedError(f"{said}\n{self.name} ended {self._early_ends} times in a row right after its start")
-        self._started_s = time.monotonic()
         try:
             self.start()
         except EmbeddedError as error:  # it ended while it was starting; the next look counts that
             said = f"{said}\n{error}"
+        self._started_s = time.monotonic()  # only now: a start that fails may take longer than an early end
         return f"{said}\n{self.name} was started again"

@@ -16,7 +16,7 @@ from postman_cli.output import console, show_json, show_table, told_errors
 
 app = typer.Typer(no_args_is_help=True, help="Decide which helpers the clients use, and put it in force.")
 
-SOLVE_MARGIN_S: Final = 60.0  # beyond the solver's own time: waiting for its turn, explaining, storing
+LARGE_S: Final = 60.0  # for thousands of demands, beyond the solver's time: to check, explain, store, wait for a turn
 INPUT_KEYS: Final = frozenset({"sites", "links", "demands"})
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PlacementId = Annotated[str | None, typer.Argument(help="A placement's id [default: the newest].")]
@@ -35,10 +35,14 @@ def set_inputs(
         if inputs.keys() & {"sites", "links"}:
             known = deployment.ask("placement", "GET", "/v1/topology")
             topology = {part: inputs.get(part, known[part]) for part in ("sites", "links")}
-            versions["topology"] = deployment.ask("placement", "PUT", "/v1/topology", body=topology)["version"]
+            versions["topology"] = deployment.ask("placement", "PUT", "/v1/topology", body=topology, timeout_s=LARGE_S)[
+                "version"
+            ]
         if "demands" in inputs:
             demands = {"items": inputs["demands"]}
-            versions["demands"] = deployment.ask("placement", "PUT", "/v1/demands", body=demands)["version"]
+            versions["demands"] = deployment.ask("placement", "PUT", "/v1/demands", body=demands, timeout_s=LARGE_S)[
+                "version"
+            ]
     if json_out:
         show_json(versions)
     else:
@@ -92,9 +96,7 @@ def solve(
     }
     with told_errors("place solve"):
         deployment = Deployment.find("operator")
-        found = deployment.ask(
-            "placement", "POST", "/v1/placements", body=request, timeout_s=time_s_max + SOLVE_MARGIN_S
-        )
+        found = deployment.ask("placement", "POST", "/v1/placements", body=request, timeout_s=time_s_max + LARGE_S)
         if apply_it:
             found = _apply(deployment, found["placement_id"])
     _show(found, json_out)
@@ -110,8 +112,7 @@ def apply_placement(placement_id: PlacementId = None, json_out: Json = False) ->
 
 
 def _apply(deployment: Deployment, placement_id: str) -> dict[str, Any]:
-    deployment.ask("placement", "POST", f"/v1/placements/{placement_id}/apply")
-    return deployment.ask("placement", "GET", f"/v1/placements/{placement_id}")
+    return deployment.ask("placement", "POST", f"/v1/placements/{placement_id}/apply", timeout_s=LARGE_S)
 
 
 @app.command("explain")
@@ -123,7 +124,9 @@ def explain(
     """Show for each group why it has these helpers, what each part costs, and why not another."""
     with told_errors("place explain"):
         deployment = Deployment.find("viewer")
-        found = deployment.ask("placement", "GET", f"/v1/placements/{placement_id or _newest(deployment)}")
+        found = deployment.ask(
+            "placement", "GET", f"/v1/placements/{placement_id or _newest(deployment)}", timeout_s=LARGE_S
+        )
     if group is not None:
         found["assignments"] = [item for item in found["assignments"] if item["group"] == group]
         if not found["assignments"]:

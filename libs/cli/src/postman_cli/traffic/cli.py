@@ -23,7 +23,7 @@ app = typer.Typer(no_args_is_help=True, help="Requests that go on and on, each r
 
 CONNECT_TIMEOUT_S = 10.0
 Host = Annotated[str, typer.Option(help="Address of the server, as the registry has it.")]
-Port = Annotated[int, typer.Option(min=1, max=65535)]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="TCP port of the server.")]
 Ledger = Annotated[
     Path, typer.Option(envvar="POSTMAN_TRAFFIC_LEDGER", help="The file that has the ledger, anew each second.")
 ]
@@ -51,7 +51,7 @@ def server(host: Host = "0.0.0.0", port: Port = 7000, ledger: Ledger = DEFAULT_L
 def client(
     host: Host,
     port: Port = 7000,
-    connections: Annotated[int, typer.Option(min=1, max=4096)] = 16,
+    connections: Annotated[int, typer.Option(min=1, max=4096, help="Streams to the server, at the same time.")] = 16,
     rate: Annotated[float, typer.Option(min=0.1, max=1e6, help="Requests per second, in all.")] = 500.0,
     depth: Annotated[int, typer.Option(min=1, max=1024, help="Requests outstanding per connection, at most.")] = 4,
     any_transport: Annotated[bool, typer.Option("--any-transport", help="Do not insist on VCL.")] = False,
