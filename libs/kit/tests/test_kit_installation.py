@@ -115,6 +115,14 @@ def test_an_empty_secret_is_no_secret(tmp_path: Path) -> None:
         kept_secret(tmp_path / "secret")
 
 
+@pytest.mark.parametrize("chosen", ["p@ss", "it's", "a b", "a\nb", "gr\u00fcn"])
+def test_a_chosen_secret_must_fit_into_urls_and_sql(tmp_path: Path, chosen: str) -> None:
+    (tmp_path / "secret").write_text(chosen, "utf-8")
+    with pytest.raises(SecretError, match="other characters") as raised:
+        kept_secret(tmp_path / "secret")
+    assert chosen not in str(raised.value)
+
+
 def test_of_many_that_make_a_secret_at_once_all_get_the_same(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib; from postman_kit.secret_files import kept_secret; "

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 _RANDOM_BYTES: Final = 24
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._~-]+")  # what RFC 3986, 2.3 calls unreserved
 
 
 class SecretError(Exception):
@@ -56,6 +58,11 @@ def _read(path: Path) -> str:
     value = path.read_text("utf-8", errors="replace").strip()
     if not value:
         raise SecretError(f"{path} is empty. Write the secret into it, or remove it to have a new one made")
+    if not _PLAIN.fullmatch(value):
+        raise SecretError(
+            f"{path} has other characters than A-Z a-z 0-9 . _ ~ -, which would break URLs and SQL. Choose another "
+            "secret, or remove the file to have a new one made"
+        )
     return value
 
 

@@ -67,9 +67,10 @@ class StateDirectory:
         """The secret of this name: made at first use, in a file that only the owner reads."""
         try:
             return kept_secret(self.path / name)
-        except SecretError:
+        except SecretError:  # another secret would not be the one that the server was made with
             raise EmbeddedError(
-                f"{self.path / name} is empty. Remove {self.path} to begin anew; its content is lost"
+                f"{self.path / name} is empty or was changed. Put back what it was, or remove {self.path} to begin "
+                "anew; its content is lost"
             ) from None
 
 
