@@ -216,6 +216,7 @@ WRONG: list[tuple[str, str, Any]] = [
     ("PUT", "/v1/topology", {"sites": [{"name": "a\ud800"}]}),
     ("PUT", "/v1/topology", {"sites": [{"name": "a", "helper_capacity_pps": 0}]}),
     ("PUT", "/v1/topology", {"sites": [{"name": "a", "helper_cost": float("inf")}]}),
+    ("PUT", "/v1/topology", {"sites": [{"name": "a", "helper_cost": 1.7e308}]}),
     ("PUT", "/v1/topology", {"sites": [], "links": [LINK | {"rtt_us": float("nan")}]}),
     ("PUT", "/v1/topology", {"sites": [], "links": [LINK | {"rtt_us": -1}]}),
     ("POST", "/v1/measurements", {"items": []}),

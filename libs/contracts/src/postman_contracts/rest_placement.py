@@ -36,8 +36,8 @@ class Site(Request):
     """What fails together; a site without one is a failure domain of its own."""
     helper_capacity_pps: PacketsPerSecond = 1e6
     """Of each helper at this site."""
-    helper_cost: Cost = 0
-    """Of each helper used there, in the unit of all costs."""
+    helper_cost: Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)] = 0
+    """Of each helper used there, in the unit of all costs; at most some hundred times the dearest way of a demand."""
     helper_delay_us: Microseconds = 0
     """What a helper there adds to a round trip."""
 
