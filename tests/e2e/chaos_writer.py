@@ -39,6 +39,7 @@ class Writer:
         self.epochs: list[int] = []
         self.servers: dict[tuple[int, int], bool] = {}
         self.failures = 0
+        self.refused_with = 0
         self.ending = False
 
     def ask(self, service: str, method: str, path: str, **more: Any) -> dict[str, Any] | None:
@@ -47,8 +48,10 @@ class Writer:
             answer = self.clients[service].request(method, path, **more)
         except httpx.HTTPError:
             self.failures += 1
+            self.refused_with = 0
             return None
         if answer.is_error:
+            self.refused_with = answer.status_code
             self.failures += 1
             if answer.status_code not in (409, 503):
                 say({"refused": [service, method, path, answer.status_code, answer.text[:300]]})
@@ -138,8 +141,15 @@ class Writer:
         }
 
     def _is_there(self, placement_id: str) -> bool:
-        self.insist("placement", "GET", "/v1/assignments")  # it answers; what it answers now counts
-        return self.ask("placement", "GET", f"/v1/placements/{placement_id}") is not None
+        """Only placement's own word that it knows no such one counts as lost; an outage is waited out."""
+        deadline = time.monotonic() + CATCH_UP_S
+        while time.monotonic() < deadline:
+            if self.ask("placement", "GET", f"/v1/placements/{placement_id}") is not None:
+                return True
+            if self.refused_with == httpx.codes.NOT_FOUND:
+                return False
+            time.sleep(0.2)
+        raise SystemExit(f"placement does not answer within {CATCH_UP_S} s")
 
     def _await_events(self) -> tuple[list[str], int]:
         """What must have become an event and has not within the time to catch up; and how many are there twice."""
