@@ -18,7 +18,8 @@ app = typer.Typer()
 
 PAGE_MAX: Final = 500  # what health answers at most at once
 AGAIN_S: Final = 1.0
-HIDDEN: Final = frozenset({"v", "event_id", "at"})
+HIDDEN: Final = frozenset({"v", "event_id", "at", "evidence"})
+"""Parts of an event that a line leaves out; --json has them."""
 
 
 @app.command("events")

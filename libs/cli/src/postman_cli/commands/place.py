@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -17,6 +18,8 @@ from postman_cli.output import console, show_json, show_table, told_errors
 app = typer.Typer(no_args_is_help=True, help="Decide which helpers the clients use, and put it in force.")
 
 LARGE_S: Final = 60.0  # for thousands of demands, beyond the solver's time: to check, explain, store, wait for a turn
+ACKNOWLEDGED_S_MAX: Final = 2.0  # helpers say it with their heartbeats, five a second
+ACKNOWLEDGED_LOOK_S: Final = 0.2
 INPUT_KEYS: Final = frozenset({"sites", "links", "demands"})
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PlacementId = Annotated[str | None, typer.Argument(help="A placement's id [default: the newest].")]
@@ -112,7 +115,13 @@ def apply_placement(placement_id: PlacementId = None, json_out: Json = False) ->
 
 
 def _apply(deployment: Deployment, placement_id: str) -> dict[str, Any]:
-    return deployment.ask("placement", "POST", f"/v1/placements/{placement_id}/apply", timeout_s=LARGE_S)
+    """In force at once; what the helpers say to it is waited for a moment, to be shown."""
+    applied = deployment.ask("placement", "POST", f"/v1/placements/{placement_id}/apply", timeout_s=LARGE_S)
+    deadline = time.monotonic() + ACKNOWLEDGED_S_MAX
+    while any(helper["is_acknowledged"] is False for helper in applied["helpers"]) and time.monotonic() < deadline:
+        time.sleep(ACKNOWLEDGED_LOOK_S)
+        applied = deployment.ask("placement", "GET", f"/v1/placements/{placement_id}")
+    return applied
 
 
 @app.command("explain")
