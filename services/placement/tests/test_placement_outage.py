@@ -45,16 +45,16 @@ async def test_without_the_registry_nothing_is_solved_or_applied_and_all_else_wo
         async with running_placement(tmp_path, database_url, nats_server.url, url) as placement:
             await placement.put_inputs()
             applied, waits = await placement.make(), await placement.make()
-            await placement.apply(applied.placement_id)
+            epoch = (await placement.apply(applied.placement_id)).epoch
     async with running_placement(tmp_path, database_url, nats_server.url, NOWHERE) as placement:
         operator = placement.client("operator")
         for path in ("/v1/placements", f"/v1/placements/{waits.placement_id}/apply"):
             answer = await operator.post(path, json={} if path == "/v1/placements" else None)
             problem(answer, ProblemType.UNAVAILABLE, 503)
             assert int(answer.headers["retry-after"]) >= 1
-        assert (await placement.apply(applied.placement_id)).epoch == 1
+        assert (await placement.apply(applied.placement_id)).epoch == epoch
         assert (await placement.get(waits.placement_id)).state == "proposed"
-        assert (await operator.get("/v1/assignments")).json()["epoch"] == 1
+        assert (await operator.get("/v1/assignments")).json()["epoch"] == epoch
         assert (await operator.get("/readyz")).status_code == 200
         await placement.put_inputs()
 
@@ -72,13 +72,13 @@ async def test_without_nats_an_epoch_is_in_force_and_its_message_waits(
     ) as placement:
         await placement.put_inputs()
         made = await placement.make()
-        assert (await placement.apply(made.placement_id)).epoch == 1
+        epoch = (await placement.apply(made.placement_id)).epoch
         assert (await placement.client("viewer").get("/readyz")).status_code == 200
         with own_nats:
-            assert await stored_epochs(own_nats.url) == [1]
+            assert await stored_epochs(own_nats.url) == [epoch]
         shutil.rmtree(tmp_path / "nats/jetstream")
         with own_nats:  # it has lost its files: the epoch is said again unasked, for whoever begins now
-            assert await stored_epochs(own_nats.url) == [1]
+            assert await stored_epochs(own_nats.url) == [epoch]
 
 
 async def stored_epochs(url: str) -> list[int]:
@@ -125,9 +125,13 @@ async def test_a_killed_postgres_is_503_until_it_is_back_and_nothing_is_lost(
             postgres.start()
             await registry.wait_ready()
             await placement.wait_ready()
-            assert (await placement.get(applied.placement_id)).state == "applied"
+            kept = await placement.get(applied.placement_id)
+            assert kept.state == "applied"
+            assert kept.epoch is not None
             assert (await placement.get(waits.placement_id)).state == "proposed"
-            assert (await placement.apply(waits.placement_id)).epoch == 2
+            later = await placement.apply(waits.placement_id)
+            assert later.epoch is not None
+            assert later.epoch > kept.epoch
 
 
 # --- the process ------------------------------------------------------------------------------------
