@@ -22,55 +22,74 @@ extern "C" {
 /* First byte of every UDP datagram of ours: version in the top 3 bits, type in the low 5. */
 #define PMW_FIRST_BYTE(type) ((uint8_t)((PMW_VERSION << 5) | ((type)&0x1f)))
 
-/* Numbers 3, 7, 8, 11, 12, 15 are reserved for OPEN_COOKIE, PATH_CHALLENGE, PATH_RESPONSE, MIGRATE,
- * BUSY and WINDOW; a version 1 receiver drops them as unknown. */
 enum pmw_type {
-    PMW_DATA = 0,       /* connection scope, CRC32C check */
-    PMW_ACK = 1,        /* connection scope, CRC32C check, no payload */
-    PMW_OPEN = 2,       /* session scope, MAC: client -> server */
-    PMW_OPEN_ACK = 4,   /* session scope, MAC: server -> client */
-    PMW_RESUME = 5,     /* session scope, MAC: client -> server */
-    PMW_RESUME_ACK = 6, /* session scope, MAC: server -> client */
-    PMW_PROBE = 9,      /* session scope, MAC: client -> helper and server */
-    PMW_PONG = 10,      /* session scope, no MAC: helper -> client, echoes the nonce */
-    PMW_RESET = 14,     /* connection scope, MAC: either way; aborts one connection */
+    PMW_DATA = 0,             /* connection scope, check or tag (W7, W11) */
+    PMW_ACK = 1,              /* connection scope, check or tag, no payload */
+    PMW_OPEN = 2,             /* session scope, MAC: client -> server */
+    PMW_OPEN_COOKIE = 3,      /* session scope, MAC: server -> client, answers OPEN under load (S17) */
+    PMW_OPEN_ACK = 4,         /* session scope, MAC: server -> client */
+    PMW_RESUME = 5,           /* session scope, MAC: client -> server */
+    PMW_RESUME_ACK = 6,       /* session scope, MAC: server -> client */
+    PMW_PATH_CHALLENGE = 7,   /* session scope, MAC: server -> client (S18) */
+    PMW_PATH_RESPONSE = 8,    /* session scope, MAC: client -> server */
+    PMW_PROBE = 9,            /* session scope, MAC: client -> helper and server; may be padded (S21) */
+    PMW_PONG = 10,            /* session scope, no MAC: helper -> client, echoes the nonce */
+    PMW_BUSY = 12,            /* connection scope, no MAC: helper -> client, a frame was not taken (O3) */
+    PMW_STATELESS_RESET = 13, /* connection scope, reset token: a successor of the server -> client (C9) */
+    PMW_RESET = 14,           /* connection scope, MAC: either way; aborts one connection */
     PMW_ECHO = 16,      /* session scope, MAC: server -> client, answers PROBE */
     PMW_REFUSED = 17,   /* session scope, MAC: server -> client, answers OPEN */
     PMW_TRUNK = 31,     /* trunk batch between a helper worker and a server shard */
 };
 
 enum pmw_flag {
-    PMW_F_CHECK = 0x80,  /* CRC32C follows the payload; always set in version 1 DATA and ACK */
+    PMW_F_CHECK = 0x80,  /* CRC32C follows the payload: in every DATA and ACK that has no PMW_F_SEALED */
+    PMW_F_SEALED = 0x40, /* the payload is encrypted; packet number and AEAD tag follow it instead of the check (W11) */
     PMW_F_SACK = 0x20,   /* SACK ranges precede the payload */
     PMW_F_FIN = 0x10,    /* the stream ends after this payload; the FIN takes one offset */
     PMW_F_RESEND = 0x08, /* this offset was sent before */
     PMW_F_URGENT = 0x04, /* a helper must not hold this frame */
+    PMW_F_SHORT = 0x02,  /* short frame (W10): 16-byte header, 16-bit numbers, no window, nothing sent before */
 };
-#define PMW_FLAGS_KNOWN (PMW_F_CHECK | PMW_F_SACK | PMW_F_FIN | PMW_F_RESEND | PMW_F_URGENT)
+#define PMW_FLAGS_KNOWN                                                                                                \
+    (PMW_F_CHECK | PMW_F_SEALED | PMW_F_SACK | PMW_F_FIN | PMW_F_RESEND | PMW_F_URGENT | PMW_F_SHORT)
+#define PMW_FLAGS_SHORT (PMW_F_CHECK | PMW_F_SEALED | PMW_F_URGENT | PMW_F_SHORT) /* all that a short frame may have */
 
 /* --- limits ------------------------------------------------------------------------------- */
 enum {
     PMW_FRAME_HEADER_BYTES = 24,   /* DATA and ACK, before SACK */
+    PMW_SHORT_HEADER_BYTES = 16,   /* DATA and ACK with PMW_F_SHORT */
     PMW_CONTROL_HEADER_BYTES = 16, /* first byte, flags, epoch8, zero, id 8, epoch 4 */
     PMW_CHECK_BYTES = 4,
+    PMW_SEAL_BYTES = 20, /* packet number 4 (low 32 bits), tag 16 */
     PMW_MAC_BYTES = 16,
     PMW_SACK_MAX = 4,
     PMW_SACK_RANGE_BYTES = 6, /* start 4 (low 32 bits of an offset), length 2 */
-    PMW_PAYLOAD_BYTES_MAX = 1280,
-    /* 24 + (1 + 4 * 6) + 1280 + 4 = 1333; RESUME with 32 connections is 1072. */
-    PMW_FRAME_BYTES_MAX = 1336,
+    /* What every path carries, and what a helper takes: 24 + (1 + 4 * 6) + 1280 + 20 = 1349; RESUME with 32 connections
+     * is 1072. Larger ones only on a direct path that has proved them (S21). */
+    PMW_PAYLOAD_BYTES_BASE = 1280,
+    PMW_FRAME_BYTES_BASE = 1352,
+    PMW_PAYLOAD_BYTES_MIN = 480,  /* the last resort behind a black hole (S21) */
+    PMW_PAYLOAD_BYTES_MAX = 8832, /* 24 + 25 + 8832 + 20 = 8901, in IPv6 of MTU 9000 */
+    PMW_FRAME_BYTES_MAX = 8904,
+    PMW_WINDOW_SILENT = UINT16_MAX, /* window field: nothing is said of the window */
     PMW_TOKEN_BYTES = 64,
     PMW_RESUME_CONNS_MAX = 32,
     PMW_WINDOW_UNIT_BYTES = 256,
 
-    PMW_OPEN_BYTES = 120,
+    PMW_OPEN_BYTES = 136,
+    PMW_COOKIE_BYTES = 16,
+    PMW_OPEN_COOKIE_BYTES = 56,
     PMW_OPEN_ACK_BYTES = 76,
     PMW_REFUSED_BYTES = 44,
     PMW_RESUME_FIXED_BYTES = 48, /* 32 before the list, 16 of MAC after */
     PMW_RESUME_CONN_BYTES = 32,
     PMW_RESUME_ACK_FIXED_BYTES = 52, /* 36 before the list, 16 of MAC after */
     PMW_RESUME_ACK_CONN_BYTES = 28,
-    PMW_PROBE_BYTES = 48,
+    PMW_PROBE_BYTES = 48, /* least; PROBE alone may be longer, zeros before its MAC */
+    PMW_PATH_BYTES = 48,  /* PATH_CHALLENGE, PATH_RESPONSE */
+    PMW_BUSY_BYTES = 24,
+    PMW_STATELESS_RESET_BYTES = 28,
     PMW_PONG_BYTES = 48,
     PMW_ECHO_BYTES = 48,
     PMW_RESET_BYTES = 44,
@@ -81,11 +100,14 @@ enum {
     PMW_TRUNK_BYTES_MIN = 40,
     PMW_ENTRY_LONG_V4_BYTES = 9, /* kind 1, length 2, address 4, port 2 */
     PMW_ENTRY_LONG_V6_BYTES = 21,
+    PMW_ENTRY_SHORT_BYTES_MAX = 10, /* before the payload: 2 + 2 index, 1, 2, 2, ... see pmw_short */
+    PMW_ENTRY_INDEX_MAX = 524287,   /* 19 bits; below 2,048 it takes one byte beside the first */
+    PMW_ENTRY_BIND_BYTES_MAX = 33,
     PMW_TRUNK_ENTRIES_MAX = 128,
 };
-_Static_assert(PMW_TRUNK_HEADER_BYTES + PMW_ENTRY_LONG_V6_BYTES + PMW_FRAME_BYTES_MAX + PMW_TRUNK_TAG_BYTES <= 1452,
+_Static_assert(PMW_TRUNK_HEADER_BYTES + PMW_ENTRY_LONG_V6_BYTES + PMW_FRAME_BYTES_BASE + PMW_TRUNK_TAG_BYTES <= 1452,
                "the largest C-frame fits an IPv6 trunk datagram of MTU 1500");
-_Static_assert(PMW_RESUME_FIXED_BYTES + PMW_RESUME_CONNS_MAX * PMW_RESUME_CONN_BYTES <= PMW_FRAME_BYTES_MAX,
+_Static_assert(PMW_RESUME_FIXED_BYTES + PMW_RESUME_CONNS_MAX * PMW_RESUME_CONN_BYTES <= PMW_FRAME_BYTES_BASE,
                "a full RESUME is a legal C-frame");
 
 /* --- addresses ---------------------------------------------------------------------------- */
@@ -106,21 +128,40 @@ struct pmw_sack {
 /* DATA, ACK:
  *  0 ver|type 1   1 flags 1   2 epoch low 8   3 tx 1   4 CID 8   12 seq low 32   16 ack low 32
  * 20 window 2 (units of 256 B)   22 payload length 2   24 [SACK count 1, ranges 6 each] payload CRC32C 4
- */
+ * tx: high half: how often this offset was sent before (15: 15 or more); low half: the same number of the newest data
+ * frame that the ack answers, so that a resent frame gives an RTT sample (C4).
+ * With PMW_F_SHORT (W10):
+ *  0 ver|type 1   1 flags 1   2 epoch low 4 bits 1   3 zero 1   4 CID 8   12 seq low 16   14 ack low 16   16 payload
+ *    CRC32C 4. The payload's length is what the datagram leaves. tx and tx_echo are 0, the window is silent.
+ * With PMW_F_SEALED: packet number 4 and tag 16 in place of the CRC32C. */
 struct pmw_frame {
-    uint8_t type, flags, epoch8, tx;
+    uint8_t type, flags;
+    uint8_t epoch8; /* short: 4 bits */
+    uint8_t tx, tx_echo;
     uint64_t cid;
-    uint32_t seq, ack;
-    uint16_t window;
+    uint32_t seq, ack; /* short: 16 bits */
+    uint16_t window;   /* short: PMW_WINDOW_SILENT */
     uint16_t payload_len;
     uint8_t nb_sacks;
     struct pmw_sack sacks[PMW_SACK_MAX];
+    uint32_t packet_number; /* sealed: low 32 bits */
     const uint8_t *payload; /* points into the datagram given to the decoder */
 };
+/* Bits of seq and ack, and of the epoch, in this frame: what pmw_wlsb wants. */
+static inline unsigned pmw_frame_number_bits(const struct pmw_frame *f)
+{
+    return (f->flags & PMW_F_SHORT) != 0 ? 16 : 32;
+}
+static inline unsigned pmw_frame_epoch_bits(const struct pmw_frame *f)
+{
+    return (f->flags & PMW_F_SHORT) != 0 ? 4 : 8;
+}
 
 /* What the CRC32C of DATA and ACK is seeded with, beside the bytes of the frame itself (W7): a frame
  * that decodes to another connection, offset or epoch than its sender meant fails the check.
- * check = CRC32C(secret 8 || cid 8 || seq 8 || ack 8 || epoch 4 || frame without its check). */
+ * check = CRC32C(secret 8 || cid 8 || seq 8 || ack 8 || epoch 4 || first byte 1 || flags & ~URGENT 1
+ *                || long frames: bytes 3 (tx) and 20 .. end of SACK || payload).
+ * So it does not see whether a short frame travelled as a C-frame or as a short entry (T6). */
 struct pmw_check_seed {
     uint64_t secret;        /* of this session and direction */
     uint64_t cid, seq, ack; /* full 64-bit values */
@@ -129,13 +170,24 @@ struct pmw_check_seed {
 
 /* Control frames share:  0 ver|type   1 flags (0)   2 epoch low 8   3 zero   4 id 8   12 epoch 4
  * and end in MAC 16 = SipHash-2-4-128(key of session and direction, all bytes before it), except PONG. */
+enum pmw_feature {               /* in OPEN: what the client offers; in OPEN_ACK: what the connection has */
+    PMW_FEATURE_AES_256_GCM = 1, /* payload encrypted end to end (W11) */
+    PMW_FEATURE_CHACHA20_POLY1305 = 2,
+    PMW_FEATURE_SHORT = 4, /* short frames (W10) */
+};
 struct pmw_open { /* 16 nonce 8, 24 server_id 2, 26 shard 1, 27 zero, 28 client_port 2, 30 zero 2,
-                     32 rwnd 4, 36 features 4, 40 token 64, 104 MAC */
+                     32 rwnd 4, 36 features 4, 40 token 64, 104 cookie 16 (zeros: none), 120 MAC */
     uint64_t session_id, open_nonce;
     uint32_t epoch, rwnd, features;
     uint16_t server_id, client_port;
     uint8_t shard;
     uint8_t token[PMW_TOKEN_BYTES];
+    uint8_t cookie[PMW_COOKIE_BYTES];
+};
+struct pmw_open_cookie { /* 16 nonce 8, 24 cookie 16, 40 MAC */
+    uint64_t session_id, open_nonce;
+    uint32_t epoch;
+    uint8_t cookie[PMW_COOKIE_BYTES];
 };
 struct pmw_open_ack { /* 16 nonce 8, 24 CID 8, 32 rwnd 4, 36 features 4, 40 max_hold_us 2,
                          42 max_ack_delay_us 2, 44 reset_token 16, 60 MAC */
@@ -175,12 +227,31 @@ struct pmw_resume_ack { /* 16 nonce 8, 24 challenge 8, 32 count 1, 33 zero 3, 36
     uint8_t nb_conns;
     struct pmw_resume_ack_conn conns[PMW_RESUME_CONNS_MAX];
 };
-struct pmw_probe { /* PROBE and ECHO: 16 nonce 8, 24 server_id 2, 26 helper_id 2, 28 shard 1, 29 zero 3, 32 MAC.
+struct pmw_path { /* PATH_CHALLENGE, PATH_RESPONSE: 16 challenge 8, 24 server_id 2, 26 helper_id 2, 28 shard 1, 29 zero 3,
+                     32 MAC. The response repeats the challenge, by the path that it names. */
+    uint64_t session_id, challenge;
+    uint32_t epoch;
+    uint16_t server_id, helper_id;
+    uint8_t shard;
+};
+struct pmw_busy { /*  0 ver|type 1   1 flags 0   2 zero 2   4 CID 8   12 seq of the frame that was not taken, as it said it 4
+                     16 retry_after_us 4   20 helper_id 2   22 zero 2 */
+    uint64_t cid;
+    uint32_t seq, retry_after_us;
+    uint16_t helper_id;
+};
+struct pmw_stateless_reset { /* 0 ver|type 1   1 zero 3   4 CID 8   12 reset token 16 (of OPEN_ACK) */
+    uint64_t cid;
+    uint8_t reset_token[16];
+};
+struct pmw_probe { /* PROBE and ECHO: 16 nonce 8, 24 server_id 2, 26 helper_id 2, 28 shard 1, 29 zero 1, 30 bytes 2, 32 MAC.
+                      bytes: whole length of the PROBE; zeros fill it up before the MAC. ECHO repeats it, unpadded.
                       PONG: 16 nonce 8, 24 helper_id 2, 26 state 2 (1 = draining), 28 incarnation 4, 32 zero 16 */
     uint64_t session_id, nonce;
     uint32_t epoch;
     uint16_t server_id, helper_id;
-    uint8_t shard; /* a helper routes PROBE by (server_id, shard), as it does OPEN and RESUME */
+    uint8_t shard;  /* a helper routes PROBE by (server_id, shard), as it does OPEN and RESUME */
+    uint16_t bytes; /* PROBE, ECHO: 48 or more */
     uint16_t state;
     uint32_t incarnation;
 };
@@ -200,24 +271,90 @@ struct pmw_route {
 };
 
 /* --- trunk batches ------------------------------------------------------------------------ */
-/*  0 ver|type   1 flags (0)   2 entry count 2   4 helper_id 2   6 worker 1   7 shard 1
- *  8 sender incarnation 4   12 batch_seq 4   16 zero 8 (ack_batch, ack_bits)   24 zero 4 (credit, demand)
- * 28 hold_us 2 (mean hold of this batch; helper -> server)   30 zero 2   32 entries ... [PAD]   tag 8
- * Long entry: kind (0x40 | family) 1, frame length 2, client address 4|16, client port 2, C-frame.
- * PAD: kind 0x00, zeros up to the tag. */
+/*  0 ver|type   1 flags   2 entry count 2   4 helper_id 2   6 worker 1   7 shard 1
+ *  8 sender incarnation 4   12 batch_seq 4   16 ack_batch 4   20 ack_bits 4 (bit i: ack_batch - 1 - i has arrived too)
+ * 24 server -> helper: credit_limit 4; helper -> server: demand 4 (O1)
+ * 28 hold_us 2 (helper: mean hold of this batch; server: age of the oldest unread message)
+ * 30 ce_count 2 (datagrams of the other side that arrived marked, modulo 2^16)   32 entries ... [PAD]   tag 8
+ *
+ * Entries, by the top two bits of their first byte:
+ *  00 PAD: 0x00, zeros up to the tag.
+ *  01 Long: kind (0x40 | family) 1, frame length 2, client address 4|16, client port 2, C-frame.
+ *  10 Short (T6), of a bound flow: 10 T E X iii.  T: ACK, no length, no payload; E: sealed, ends in 20 bytes, else in 4;
+ *     X: 2 more index bytes, else 1; iii: top bits of the index.   index 1|2   epoch low 4 bits, generation low 4 bits 1
+ *     seq 2   ack 2   [payload length 1]   payload   check 4 or packet number and tag 20.
+ *     8 bytes and the check for an index below 2,048.
+ *     It is a short frame (W10) without what the binding knows: first byte, flags, CID.
+ *  11 Control: kind 1, then
+ *     BIND      index 4, generation 1, family 1, client address 4|16, client port 2, CID 8
+ *     BIND_ACK, BIND_ERR, UNBIND   index 4, generation 1
+ *     NACK      first batch_seq 4, count 2 (1 ... 256): these did not arrive (T8) */
+enum pmw_trunk_flag {
+    PMW_TRUNK_ACKS = 0x01,   /* ack_batch and ack_bits mean something */
+    PMW_TRUNK_CREDIT = 0x02, /* credit_limit or demand means something */
+};
 struct pmw_trunk {
+    uint8_t flags;
     uint16_t nb_entries;
     uint16_t helper_id;
     uint8_t worker, shard;
     uint32_t incarnation; /* of the sender */
     uint32_t batch_seq;   /* low 32 bits */
-    uint16_t hold_us;
+    uint32_t ack_batch, ack_bits;
+    uint32_t credit; /* limit or demand */
+    uint16_t hold_us, ce_count;
 };
-enum pmw_entry_kind { PMW_ENTRY_PAD = 0x00, PMW_ENTRY_LONG_V4 = 0x44, PMW_ENTRY_LONG_V6 = 0x46 };
-struct pmw_entry {
+enum pmw_entry_kind {
+    PMW_ENTRY_PAD = 0x00,
+    PMW_ENTRY_LONG_V4 = 0x44,
+    PMW_ENTRY_LONG_V6 = 0x46,
+    PMW_ENTRY_SHORT = 0x80, /* ... 0xbf */
+    PMW_ENTRY_BIND = 0xc1,
+    PMW_ENTRY_BIND_ACK = 0xc2,
+    PMW_ENTRY_BIND_ERR = 0xc3,
+    PMW_ENTRY_UNBIND = 0xc4,
+    PMW_ENTRY_NACK = 0xc5,
+};
+struct pmw_entry {          /* long */
     struct pmw_addr client; /* where the frame came from, or goes to */
     const uint8_t *frame;
     uint16_t frame_len;
+};
+struct pmw_short { /* a short frame without what its binding knows */
+    bool is_ack;   /* ACK: no payload */
+    bool sealed;
+    uint32_t index;
+    uint8_t epoch4, generation; /* generation: low 4 bits */
+    uint16_t seq, ack;
+    uint8_t payload_len; /* a longer short frame travels in a long entry */
+    /* Payload and check or tag as they travel: payload_len bytes, then PMW_CHECK_BYTES or PMW_SEAL_BYTES. Decoder: points
+     * into the batch. */
+    const uint8_t *payload;
+};
+struct pmw_bind {
+    uint32_t index;
+    uint8_t generation;
+    struct pmw_addr client;
+    uint64_t cid;
+};
+struct pmw_bind_ref { /* BIND_ACK, BIND_ERR, UNBIND */
+    uint32_t index;
+    uint8_t generation;
+};
+struct pmw_nack {
+    uint32_t first;
+    uint16_t count;
+};
+/* One entry of any kind, as pmw_entry_next gives it. */
+struct pmw_any_entry {
+    uint8_t kind; /* enum pmw_entry_kind; PMW_ENTRY_SHORT for all short ones */
+    union {
+        struct pmw_entry as_long;
+        struct pmw_short as_short;
+        struct pmw_bind bind;
+        struct pmw_bind_ref ref;
+        struct pmw_nack nack;
+    };
 };
 
 /* --- token (registry -> client, checked by the server) -------------------------------------- */
@@ -271,6 +408,14 @@ int pmw_resume_encode(uint8_t *buf, size_t cap, const struct pmw_resume *f);
 int pmw_resume_decode(const uint8_t *buf, size_t len, struct pmw_resume *out);
 int pmw_resume_ack_encode(uint8_t *buf, size_t cap, const struct pmw_resume_ack *f);
 int pmw_resume_ack_decode(const uint8_t *buf, size_t len, struct pmw_resume_ack *out);
+int pmw_open_cookie_encode(uint8_t *buf, size_t cap, const struct pmw_open_cookie *f);
+int pmw_open_cookie_decode(const uint8_t *buf, size_t len, struct pmw_open_cookie *out);
+int pmw_path_encode(uint8_t *buf, size_t cap, uint8_t type, const struct pmw_path *f); /* CHALLENGE, RESPONSE */
+int pmw_path_decode(const uint8_t *buf, size_t len, struct pmw_path *out);
+int pmw_busy_encode(uint8_t *buf, size_t cap, const struct pmw_busy *f);
+int pmw_busy_decode(const uint8_t *buf, size_t len, struct pmw_busy *out);
+int pmw_stateless_reset_encode(uint8_t *buf, size_t cap, const struct pmw_stateless_reset *f);
+int pmw_stateless_reset_decode(const uint8_t *buf, size_t len, struct pmw_stateless_reset *out);
 int pmw_probe_encode(uint8_t *buf, size_t cap, uint8_t type, const struct pmw_probe *f); /* PROBE, ECHO, PONG */
 int pmw_probe_decode(const uint8_t *buf, size_t len, struct pmw_probe *out);
 int pmw_reset_encode(uint8_t *buf, size_t cap, const struct pmw_reset *f);
@@ -282,10 +427,19 @@ void pmw_token_encode(uint8_t buf[PMW_TOKEN_BYTES], const struct pmw_token *t); 
 int pmw_trunk_encode(uint8_t *buf, size_t cap, const struct pmw_trunk *h);   /* header only: 32 */
 int pmw_trunk_decode(const uint8_t *buf, size_t len, struct pmw_trunk *out); /* header; len includes the tag */
 int pmw_entry_encode(uint8_t *buf, size_t cap, const struct pmw_entry *e);
+int pmw_short_encode(uint8_t *buf, size_t cap, const struct pmw_short *e);
+int pmw_bind_encode(uint8_t *buf, size_t cap, const struct pmw_bind *b);
+int pmw_bind_ref_encode(uint8_t *buf, size_t cap, enum pmw_entry_kind kind, const struct pmw_bind_ref *r);
+int pmw_nack_encode(uint8_t *buf, size_t cap, const struct pmw_nack *n);
 /* Walk: *at starts at PMW_TRUNK_HEADER_BYTES; end = len - PMW_TRUNK_TAG_BYTES. Returns 1 with an entry, 0 at
  * the end or at PAD (whose bytes must be zero), or an error. The caller compares the number of entries with the
  * header's. */
-int pmw_entry_next(const uint8_t *buf, size_t end, size_t *at, struct pmw_entry *out);
+int pmw_entry_next(const uint8_t *buf, size_t end, size_t *at, struct pmw_any_entry *out);
+/* Short frame (W10) <-> short entry. of_frame: false when the C-frame is no short frame, or its payload is over 255 bytes;
+ * index and generation are left to the caller; URGENT is lost. to_frame writes the C-frame of an entry: 16 bytes of header,
+ * payload, check or tag; returns its length, or an error. */
+bool pmw_short_of_frame(const uint8_t *frame, size_t len, struct pmw_short *out);
+int pmw_short_to_frame(uint8_t *buf, size_t cap, const struct pmw_short *e, uint64_t cid);
 
 /* --- CRC32C (Castagnoli, RFC 3720 appendix B.4), hardware when the CPU has it. Start with crc 0; giving the result of
  * one call to the next continues it: crc(crc(0, a), b) = crc(0, a || b). --------------------------------------------
@@ -297,7 +451,7 @@ uint32_t pmw_crc32c(uint32_t crc, const void *data, size_t len);
 struct pmw_session_keys {
     uint8_t mac_c2s[16], mac_s2c[16]; /* SipHash-2-4-128 keys of control frames */
     uint64_t check_c2s, check_s2c;    /* secrets of the CRC seed */
-    uint8_t reset_key[16];
+    uint8_t seal_key[PMW_KEY_BYTES];  /* of the AEAD keys of connections (W11) */
 };
 /* token key = BLAKE2b-256(K_srv, "postman token" || token 64): what the registry hands to the client beside the token.
  */
@@ -305,10 +459,33 @@ void pmw_token_key(uint8_t out[PMW_KEY_BYTES], const uint8_t k_srv[PMW_KEY_BYTES
                    const uint8_t token[PMW_TOKEN_BYTES]);
 void pmw_token_mac(uint8_t out[16], const uint8_t k_srv[PMW_KEY_BYTES], const uint8_t token[PMW_TOKEN_BYTES]);
 /* 64 bytes = BLAKE2b-512(token key, "postman session" || session_id 8), split in the order of the struct:
- * mac_c2s 16, mac_s2c 16, check_c2s 8, check_s2c 8 (big-endian), reset_key 16. */
+ * mac_c2s 16, mac_s2c 16, check_c2s 8, check_s2c 8 (big-endian), 16 unused; seal_key = BLAKE2b-256(token key,
+ * "postman seal" || session_id 8). */
 void pmw_session_keys_derive(struct pmw_session_keys *out, const uint8_t token_key[PMW_KEY_BYTES], uint64_t session_id);
-/* reset_token of OPEN_ACK = SipHash-2-4-128(reset_key, CID 8). */
+/* reset_token of OPEN_ACK (C9) = SipHash-2-4-128(reset key of the server, CID 8); reset key = first 16 bytes of
+ * BLAKE2b-256(trunk_secret, "postman reset"): a successor that the registry gave the secret of its predecessor can write it.
+ */
+void pmw_reset_key(uint8_t out[16], const uint8_t trunk_secret[PMW_KEY_BYTES]);
 void pmw_reset_token(uint8_t out[16], const uint8_t reset_key[16], uint64_t cid);
+/* AEAD of one connection and direction (W11): key = BLAKE2b-256(seal_key, "postman c2s" or "postman s2c" || CID 8), nonce =
+ * 4 zero bytes || packet number 8, additional data = what the check of W7 covers before the payload, from cid on. In place:
+ * the payload in the frame is encrypted, its tag written. The context is made once for a connection. seal and open return
+ * false when the frame is not sealed or the tag does not hold. Aligned to 16 bytes. */
+struct pmw_aead {
+    uint8_t opaque[560];
+} __attribute__((aligned(16)));
+bool pmw_aead_supports(enum pmw_feature cipher); /* AES-256-GCM needs the CPU's help */
+void pmw_aead_init(struct pmw_aead *a, enum pmw_feature cipher, const uint8_t seal_key[PMW_KEY_BYTES], bool to_server,
+                   uint64_t cid);
+bool pmw_aead_seal(const struct pmw_aead *a, uint8_t *frame, size_t len, const struct pmw_check_seed *seed,
+                   uint64_t packet_number);
+/* Decrypts the payload of frame into out (room for len bytes). */
+bool pmw_aead_open(const struct pmw_aead *a, const uint8_t *frame, size_t len, const struct pmw_check_seed *seed,
+                   uint64_t packet_number, uint8_t *out);
+/* cookie of OPEN_COOKIE (S17) = SipHash-2-4-128(secret, family 1 || address 16 || port 2 || session 8 || nonce 8 || slot 4),
+ * slot = time / 60 s. */
+void pmw_open_cookie(uint8_t out[PMW_COOKIE_BYTES], const uint8_t secret[16], const struct pmw_addr *from,
+                     uint64_t session_id, uint64_t open_nonce, uint32_t slot);
 void pmw_control_seal(uint8_t *buf, size_t len, const uint8_t key[16]);        /* MAC into the last 16 bytes */
 bool pmw_control_check(const uint8_t *buf, size_t len, const uint8_t key[16]); /* constant time */
 /* trunk key pair = BLAKE2b-256(trunk_secret of the server, "postman trunk" || helper_id 2 || incarnation 4 of the
