@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from typing import Any
 
@@ -14,7 +15,7 @@ from registry_parts import Registry, until
 
 from postman_contracts import messages, rest, subjects
 from postman_contracts.problems import MEDIA_TYPE, Problem, ProblemType
-from postman_contracts.tokens import token_verify, trunk_keys
+from postman_contracts.tokens import reset_key, token_verify, trunk_keys
 from postman_kit.bus import Bus
 from postman_kit.embedded import EmbeddedNats
 
@@ -60,6 +61,17 @@ async def register(agent: httpx.AsyncClient) -> tuple[rest.HelperGrant, rest.Ser
     server = await agent.post("/v1/servers", json=SERVER)
     assert server.status_code == 201
     return grant, rest.ServerGrant.model_validate(server.json())
+
+
+async def test_c9_a_successor_gets_reset_keys_and_no_other_secret(registry: Registry) -> None:
+    agent = registry.client("agent")
+    _, first = await register(agent)
+    answer = await agent.post("/v1/servers", json=SERVER)
+    second = rest.ServerGrant.model_validate(answer.json())
+    assert second.predecessors == [
+        rest.ServerPredecessor(server_id=first.server_id, reset_key=reset_key(first.trunk_secret))
+    ]
+    assert base64.b64encode(first.trunk_secret).decode() not in answer.text
 
 
 async def test_a_helper_a_server_and_a_client(registry: Registry) -> None:

@@ -165,6 +165,14 @@ class ServerKey(Answer):
     key: Key32
 
 
+class ServerPredecessor(Answer):
+    """A registration that ended at the same address and UDP port: its clients may still send there (rule C9)."""
+
+    server_id: ServerId
+    reset_key: Key16
+    """Makes the reset tokens of its connections; not its trunk secret."""
+
+
 class ServerGrant(Answer):
     """Answer of `POST /v1/servers`."""
 
@@ -175,6 +183,8 @@ class ServerGrant(Answer):
     cid_key: Key16
     trunk_secret: Key32
     keys: list[ServerKey]
+    predecessors: list[ServerPredecessor] = Field(default=[], max_length=8)
+    """Those that ended there within the last hour, the latest first."""
 
 
 class ServerLeaseRenewal(Request):

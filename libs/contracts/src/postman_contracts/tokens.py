@@ -21,6 +21,7 @@ TOKEN_BYTES: Final = 64
 TOKEN_VERSION: Final = 1
 KEY_BYTES: Final = 32
 CID_KEY_BYTES: Final = 16
+RESET_KEY_BYTES: Final = 16
 SKEW_S: Final = 30
 """Rule K4: clocks of registry and server may differ by this much."""
 
@@ -150,6 +151,12 @@ def trunk_keys(trunk_secret: bytes, helper_id: int, incarnation: int) -> TrunkKe
     label = b"postman trunk" + _TRUNK.pack(helper_id, incarnation)
     pair = blake2b(label, digest_size=KEY_BYTES, key=trunk_secret).digest()
     return TrunkKeys(to_server=pair[:16], to_helper=pair[16:])
+
+
+def reset_key(trunk_secret: bytes) -> bytes:
+    """What the reset tokens of a server's connections are made with (rule C9): a successor gets it, never the secret."""
+    _check_key("trunk_secret", trunk_secret)
+    return blake2b(b"postman reset", digest_size=KEY_BYTES, key=trunk_secret).digest()[:RESET_KEY_BYTES]
 
 
 def service_id_of(service: str) -> int:

@@ -26,9 +26,10 @@ struct vcl_engine;
 struct vcl_session; /* client: one peer server shard and its candidate paths; server: one client's session */
 struct vcl_conn;    /* one virtual connection */
 
-#define VCL_PATHS_MAX 8
-#define VCL_KEYS_MAX  4
-#define VCL_NEVER     UINT64_MAX
+#define VCL_PATHS_MAX        8
+#define VCL_KEYS_MAX         4
+#define VCL_PREDECESSORS_MAX 8
+#define VCL_NEVER            UINT64_MAX
 
 /* One error space for the library; the binding maps each to an errno. */
 #define VCL_ERRORS(X)                                                                                                  \
@@ -87,6 +88,11 @@ struct vcl_config {
         uint16_t key_id;
         uint8_t key[PMW_KEY_BYTES];
     } keys[VCL_KEYS_MAX];
+    uint8_t nb_predecessors; /* C9: registrations that ended at our address; we answer for their connections */
+    struct vcl_predecessor {
+        uint16_t server_id;
+        uint8_t reset_key[16];
+    } predecessors[VCL_PREDECESSORS_MAX];
 };
 void vcl_config_defaults(struct vcl_config *c);
 

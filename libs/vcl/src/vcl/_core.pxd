@@ -24,6 +24,7 @@ cdef extern from "vcl/engine.h" nogil:
     enum:
         VCL_PATHS_MAX
         VCL_KEYS_MAX
+        VCL_PREDECESSORS_MAX
         VCL_EV_TOKEN_WANTED
         VCL_EV_PATH_SUSPECT
         VCL_EV_PATH_MOVED
@@ -38,6 +39,9 @@ cdef extern from "vcl/engine.h" nogil:
     cdef struct vcl_server_key:
         uint16_t key_id
         uint8_t key[32]
+    cdef struct vcl_predecessor:
+        uint16_t server_id
+        uint8_t reset_key[16]
     cdef struct vcl_config:
         uint32_t sessions_max, conns_max, backlog_max, sndbuf_bytes, rcvbuf_bytes
         uint64_t hold_us, idle_us, open_timeout_us
@@ -49,6 +53,8 @@ cdef extern from "vcl/engine.h" nogil:
         uint8_t trunk_secret[32]
         uint8_t nb_keys
         vcl_server_key keys[4]
+        uint8_t nb_predecessors
+        vcl_predecessor predecessors[8]
     cdef struct vcl_path:
         pmw_addr addr
         uint16_t helper_id

@@ -257,6 +257,7 @@ cdef class ServerDriver(_Driver):
         copy_secret(config.engine.cid_key, 16, grant.cid_key, "cid_key")
         copy_secret(config.engine.trunk_secret, PMW_KEY_BYTES, grant.trunk_secret, "trunk_secret")
         config.engine.nb_keys = fill_keys(config.engine.keys, grant.keys)
+        config.engine.nb_predecessors = fill_predecessors(config.engine.predecessors, grant.predecessors)
         self.start(&config, udp_fd, limits)
 
     def set_keys(self, keys):
@@ -292,6 +293,17 @@ cdef class ServerDriver(_Driver):
         """Resets connections that wait and all that come; those already accepted go on."""
         with nogil:
             vcl_driver_stop_listening(self.d)
+
+
+cdef uint8_t fill_predecessors(vcl_predecessor *out, predecessors) except? 255:
+    cdef uint8_t n = 0
+    for ended in predecessors:
+        if n == VCL_PREDECESSORS_MAX:
+            break
+        out[n].server_id = ended.server_id
+        copy_secret(out[n].reset_key, 16, ended.reset_key, "reset_key")
+        n += 1
+    return n
 
 
 cdef uint8_t fill_keys(vcl_server_key *out, keys) except? 255:

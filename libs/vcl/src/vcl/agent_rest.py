@@ -24,6 +24,7 @@ from vcl.agent_types import (
     Resolution,
     ServerGrant,
     ServerKey,
+    ServerPredecessor,
 )
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -113,6 +114,7 @@ class Rest:
             cid_key=answer.cid_key,
             trunk_secret=answer.trunk_secret,
             keys=_keys(answer.keys),
+            predecessors=tuple(ServerPredecessor(one.server_id, one.reset_key) for one in answer.predecessors),
         )
 
     async def renew_lease(self, server_id: int, incarnation: int) -> tuple[float, tuple[ServerKey, ...]]:

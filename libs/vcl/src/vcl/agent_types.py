@@ -80,6 +80,14 @@ class ServerKey:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerPredecessor:
+    """A registration that ended at this server's address; it answers for its connections (docs/protocol.md C9)."""
+
+    server_id: int
+    reset_key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ServerGrant:
     """The identity of a registered server."""
 
@@ -90,6 +98,7 @@ class ServerGrant:
     cid_key: bytes = field(repr=False)
     trunk_secret: bytes = field(repr=False)
     keys: tuple[ServerKey, ...]
+    predecessors: tuple[ServerPredecessor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from postman_contracts import rest
 from postman_contracts.fields import HelperReportedState
-from postman_contracts.tokens import service_id_of, trunk_keys
+from postman_contracts.tokens import reset_key, service_id_of, trunk_keys
 from postman_registry.domain import Helper, Server
 from postman_registry.keys import SigningKey
 from postman_registry.service.helpers import HelperView
@@ -118,6 +118,10 @@ def server_grant(granted: ServerGranted, cid_key: bytes, lease_ttl: timedelta) -
         cid_key=cid_key,
         trunk_secret=granted.trunk_secret,
         keys=server_keys(granted.keys),
+        predecessors=[
+            rest.ServerPredecessor(server_id=ended.server.server_id, reset_key=reset_key(ended.trunk_secret))
+            for ended in granted.predecessors
+        ],
     )
 
 

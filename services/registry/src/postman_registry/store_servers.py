@@ -24,7 +24,7 @@ _GUESSES: Final = 32  # with half of all ids in use, all guesses fail once in 4e
 
 @dataclass(frozen=True, slots=True)
 class TrunkEnd:
-    """A live server as trunks need it."""
+    """A server with the secret of its trunks."""
 
     server: Server
     trunk_secret: bytes = field(repr=False)
@@ -127,6 +127,19 @@ async def live_on_port(connection: AsyncConnection, data_address: str, udp_port:
         .with_for_update()
     )
     return [server_from(row) for row in await connection.execute(query)]
+
+
+async def ended_on_port(
+    connection: AsyncConnection, data_address: str, udp_port: int, since: datetime, limit: int
+) -> list[TrunkEnd]:
+    """Servers that had this UDP port and ended after `since`, the latest first."""
+    query = (
+        select(servers)
+        .where(servers.c.data_address == data_address, servers.c.udp_port == udp_port, servers.c.ended_at > since)
+        .order_by(servers.c.ended_at.desc(), servers.c.incarnation.desc())
+        .limit(limit)
+    )
+    return [TrunkEnd(server_from(row), row.trunk_secret) for row in await connection.execute(query)]
 
 
 async def live_by_host(connection: AsyncConnection, host: str, tcp_port: int, now: datetime) -> list[Server]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from typing import Final
 
 from postman_contracts.problems import ProblemType
 from postman_contracts.tokens import KEY_BYTES
@@ -23,7 +24,10 @@ from postman_registry.domain import (
 )
 from postman_registry.keys import SigningKey, first_key, rotate
 from postman_registry.service.context import Context
-from postman_registry.store_servers import EarlierRequest
+from postman_registry.store_servers import EarlierRequest, TrunkEnd
+
+PREDECESSORS_MAX: Final = 8
+"""So many registrations at one address within the hour are told to the next; older ones have few clients left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class ServerGranted:
     server: Server
     trunk_secret: bytes = field(repr=False)
     keys: list[SigningKey]
+    predecessors: list[TrunkEnd]
+    """Registrations that ended at its address: it answers for their connections (rule C9)."""
 
 
 class Servers:
@@ -52,7 +58,10 @@ class Servers:
                     return await self._again(connection, earlier, request_digest)
             server, events = await self._new(connection, spec)
             granted = ServerGranted(
-                server, secrets.token_bytes(KEY_BYTES), [first_key(secrets.token_bytes(KEY_BYTES), now=now)]
+                server,
+                secrets.token_bytes(KEY_BYTES),
+                [first_key(secrets.token_bytes(KEY_BYTES), now=now)],
+                await self._predecessors(connection, spec),
             )
             await store.add(
                 connection,
@@ -93,8 +102,15 @@ class Servers:
             )
         server_id = earlier.server.server_id
         return ServerGranted(
-            earlier.server, await store.trunk_secret(connection, server_id), await store.keys(connection, server_id)
+            earlier.server,
+            await store.trunk_secret(connection, server_id),
+            await store.keys(connection, server_id),
+            await self._predecessors(connection, earlier.server.spec),
         )
+
+    async def _predecessors(self, connection: Connection, spec: ServerSpec) -> list[TrunkEnd]:
+        since = self._context.clock() - self._context.policy.server_id_rest  # as long as their ids rest
+        return await store.ended_on_port(connection, spec.data_address, spec.udp_port, since, PREDECESSORS_MAX)
 
     async def renew(self, server_id: int, incarnation: int) -> list[SigningKey]:
         """A server renews its lease and hears which keys are valid."""
