@@ -180,13 +180,13 @@ static void flip_payload(struct net *net, struct datagram *d)
 }
 
 /* Puts one copy in flight (or drops it) and tells the trace. Takes ownership of d. */
-static void dispatch(struct net *net, uint64_t now, struct datagram *d, enum origin origin)
+static void dispatch(struct net *net, uint64_t now, struct datagram *d, enum origin origin, uint64_t delay_us)
 {
     struct link *link = d->to_host == HOST_NONE ? NULL : &net->links[d->from_host][d->to_host];
     enum fate fate = link ? link_admit(net, link, d, now) : FATE_NOWHERE;
     bool altered = false;
     if (fate == FATE_DELIVERED) {
-        d->at_us = arrival_time(net, link, now);
+        d->at_us = arrival_time(net, link, now) + delay_us;
         d->order = net->next_order++;
         altered = rng_chance(&net->rng, net->options.corrupt_ppm);
     }
@@ -224,7 +224,7 @@ static void replay(struct net *net, uint64_t now)
         d->from = host_addr(d->from_host, d->from.family, (uint16_t)rng_between(&net->rng, 1024, 65535));
     }
     net->counters.replayed++;
-    dispatch(net, now, d, ORIGIN_REPLAY);
+    dispatch(net, now, d, ORIGIN_REPLAY, 0);
 }
 
 static void send_junk(struct net *net, uint64_t now, const struct datagram *target)
@@ -235,7 +235,7 @@ static void send_junk(struct net *net, uint64_t now, const struct datagram *targ
     if (rng_below(&net->rng, 4) != 0)
         d->bytes[0] = PMW_FIRST_BYTE(rng_below(&net->rng, 32));
     net->counters.junk++;
-    dispatch(net, now, d, ORIGIN_JUNK);
+    dispatch(net, now, d, ORIGIN_JUNK, 0);
 }
 
 void net_send(struct net *net, uint64_t now, const struct pmw_addr *from, const struct pmw_addr *to, const uint8_t *buf,
@@ -247,16 +247,23 @@ void net_send(struct net *net, uint64_t now, const struct pmw_addr *from, const 
     d->from_host = (uint8_t)host_of_addr(from);
     d->to_host = (uint8_t)host_of_addr(to);
     memcpy(d->bytes, buf, len);
+    uint64_t delay_us = 0;
+    enum net_order order = net->filter ? net->filter(net->filter_ctx, now, d, &delay_us) : NET_PASS;
+    if (order == NET_DROP) {
+        trace_datagram(net->trace, now, d->from_host, d->to_host, d->bytes, d->len, ORIGIN_HOST, FATE_LOST, false, 0);
+        net_release(net, d);
+        return;
+    }
     const struct net_options *o = &net->options;
     if (o->replay_ppm > 0)
         remember(net, d);
-    if (rng_chance(&net->rng, o->duplicate_ppm)) {
+    if (order == NET_TWICE || rng_chance(&net->rng, o->duplicate_ppm)) {
         net->counters.duplicated++;
-        dispatch(net, now, datagram_copy(net, d), ORIGIN_DUPLICATE);
+        dispatch(net, now, datagram_copy(net, d), ORIGIN_DUPLICATE, 0);
     }
     if (rng_chance(&net->rng, o->junk_ppm))
         send_junk(net, now, d);
-    dispatch(net, now, d, ORIGIN_HOST);
+    dispatch(net, now, d, ORIGIN_HOST, delay_us);
     if (rng_chance(&net->rng, o->replay_ppm))
         replay(net, now);
 }

@@ -57,7 +57,13 @@ struct net_plant {
     unsigned silence_host; /* nothing of this host is ever delivered; HOST_NONE: off */
 };
 
+/* A script's say in what happens to a datagram that a host sends; the datagram may be altered. */
+enum net_order { NET_PASS, NET_DROP, NET_TWICE };
+typedef enum net_order net_filter(void *ctx, uint64_t now, struct datagram *d, uint64_t *delay_us);
+
 struct net {
+    net_filter *filter; /* NULL: none */
+    void *filter_ctx;
     struct net_options options;
     struct net_counters counters;
     struct net_plant plant;
