@@ -273,7 +273,7 @@ struct pmw_route {
 /* --- trunk batches ------------------------------------------------------------------------ */
 /*  0 ver|type   1 flags   2 entry count 2   4 helper_id 2   6 worker 1   7 shard 1
  *  8 sender incarnation 4   12 batch_seq 4   16 ack_batch 4   20 ack_bits 4 (bit i: ack_batch - 1 - i has arrived too)
- * 24 server -> helper: credit_limit 4; helper -> server: demand 4 (O1)
+ * 24 server -> helper: credit_limit 4; helper -> server: demand 4, absolute as the limit is (O1)
  * 28 hold_us 2 (helper: mean hold of this batch; server: age of the oldest unread message)
  * 30 ce_count 2 (datagrams of the other side that arrived marked, modulo 2^16)   32 entries ... [PAD]   tag 8
  *
