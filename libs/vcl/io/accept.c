@@ -38,6 +38,7 @@ void vcl__accept_on_event(struct vcl_driver *d)
     if (d->nb_backlog++ == 0)
         show_backlog(d, true);
     vcl__wait_wake(&d->accept_wait, &d->wakes, 1);
+    vcl__ready_wake(d);
 }
 
 void vcl__accept_stop(struct vcl_driver *d, uint64_t now)

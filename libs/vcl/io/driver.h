@@ -37,6 +37,10 @@ struct vcl_driver {
     uint32_t held_bytes;
     /* Connections that were announced as readable and not yet read out, the longest announced first (sock.c). */
     struct vcl_sock *unread_first, *unread_last;
+    /* Connections with news for vcl_driver_ready, the oldest news first (ready.c). */
+    bool ready_wanted; /* somebody has called it */
+    struct vcl_sock *ready_first, *ready_last;
+    struct vcl_wait ready_wait;
     uint64_t close_deadline_us;
     /* Who receives: the thread, or one application thread that would only wait for it (lead.c). */
     bool thread_receives;       /* the thread's epoll looks at the UDP socket */
@@ -73,6 +77,8 @@ struct vcl_sock {
     bool unread;   /* in the driver's list of unread connections, since unread_us */
     uint64_t unread_us;
     struct vcl_sock *unread_next, *unread_prev;
+    bool ready; /* in the driver's list of connections with news */
+    struct vcl_sock *ready_next, *ready_prev;
     bool read_shut, write_shut;
     int error; /* errno the application has not seen yet */
 };
@@ -116,6 +122,11 @@ void vcl__sock_release(struct vcl_sock *s, uint64_t now, bool abort);
 int vcl__sock_new(struct vcl_driver *d, struct vcl_conn *conn, struct vcl_sock **out);
 void vcl__accept_on_event(struct vcl_driver *d);
 void vcl__accept_stop(struct vcl_driver *d, uint64_t now); /* resets those that wait, and all that come */
+
+/* --- ready.c -------------------------------------------------------------------------------------------- */
+void vcl__ready_add(struct vcl_sock *s); /* something happened to it */
+void vcl__ready_drop(struct vcl_sock *s);
+void vcl__ready_wake(struct vcl_driver *d); /* a connection waits to be accepted, or the end */
 
 /* --- session.c --------------------------------------------------------------------------------------- */
 void vcl__notices_add(struct vcl_driver *d, const struct vcl_event *ev);

@@ -76,6 +76,7 @@ static void finish(struct vcl_driver *d, uint64_t now)
     vcl__wait_wake(&d->closed_wait, &d->wakes, INT_MAX);
     vcl__wait_wake(&d->accept_wait, &d->wakes, INT_MAX);
     vcl__wait_wake(&d->notices.wait, &d->wakes, INT_MAX);
+    vcl__ready_wake(d);
 }
 
 /* One turn under the lock. False: the driver has closed. */

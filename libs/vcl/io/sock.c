@@ -100,6 +100,7 @@ static void on_conn_event(struct vcl_driver *d, struct vcl_sock *s, const struct
         vcl__wait_wake(&s->rx, &d->wakes, INT_MAX);
         vcl__wait_wake(&s->tx, &d->wakes, INT_MAX);
     }
+    vcl__ready_add(s);
     vcl__sock_refresh(s);
 }
 
@@ -141,6 +142,8 @@ int vcl__sock_new(struct vcl_driver *d, struct vcl_conn *conn, struct vcl_sock *
     s->terminal = s->error != 0;
     if (vcl_conn_readable(conn) > 0)
         add_unread(s, vcl_clock_us());
+    if (s->terminal || vcl_conn_readable(conn) > 0 || vcl_conn_eof(conn))
+        vcl__ready_add(s);
     s->next = d->socks;
     if (d->socks != NULL)
         d->socks->prev = s;
@@ -197,6 +200,7 @@ void vcl__sock_release(struct vcl_sock *s, uint64_t now, bool abort)
 {
     struct vcl_driver *d = s->driver;
     drop_unread(s);
+    vcl__ready_drop(s);
     vcl_conn_set_user(s->conn, NULL);
     if (abort)
         (void)vcl_conn_abort(s->conn, now);

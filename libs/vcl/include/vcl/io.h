@@ -112,6 +112,10 @@ void vcl_sock_free(struct vcl_sock *s);
 /* A descriptor whose readability and writability are those of the connection (POLLIN, POLLOUT, POLLHUP), for select,
  * poll and epoll. Made at the first call, closed with the handle. Never read from it or write to it. */
 int vcl_sock_fd(struct vcl_sock *s);
+/* For many connections in one thread, instead of descriptors: writes those that something happened to since they were
+ * last written here (opened, bytes, end, error, room) and returns their number. Use each until -EAGAIN before the next
+ * call. 0: look at vcl_sock_accept, or a false alarm. -EAGAIN, -ETIME, -EINTR, -EBADF as above. */
+int vcl_driver_ready(struct vcl_driver *d, struct vcl_sock **out, int max, uint64_t deadline_us);
 int vcl_sock_take_error(struct vcl_sock *s); /* SO_ERROR: errno of the pending error, or 0; clears it */
 int vcl_sock_info(struct vcl_sock *s, struct vcl_conn_info *out);
 size_t vcl_sock_readable(struct vcl_sock *s); /* FIONREAD */
