@@ -30,7 +30,7 @@
 CODEC(open, (void)0)
 CODEC(open_ack, (void)0)
 CODEC(refused, (void)0)
-CODEC(resume, f.nb_conns = (uint8_t)random_below(PMW_RESUME_CONNS_MAX + 1))
+CODEC(resume, f.nb_conns = (uint8_t)random_below(PMW_RESUME_CONNS_MAX + 1); f.flags &= PMW_RESUME_PLANNED)
 CODEC(resume_ack, f.nb_conns = (uint8_t)random_below(PMW_RESUME_CONNS_MAX + 1))
 CODEC(reset, (void)0)
 
@@ -46,6 +46,7 @@ static int probe_check(const uint8_t *in, size_t len)
         struct pmw_probe f;                                                                                            \
         random_fill(&f, sizeof(f));                                                                                    \
         f.state &= 1;                                                                                                  \
+        f.bytes = (uint16_t)(PMW_PROBE_BYTES + random_below(400));                                                     \
         return pmw_probe_encode(buf, cap, TYPE, &f);                                                                   \
     }                                                                                                                  \
     static int kind##_again(const uint8_t *in, size_t len, uint8_t *buf, size_t cap)                                   \
@@ -69,12 +70,12 @@ static const struct codec {
     {"open", open_random, open_again, open_check, {{27, 28}, {30, 32}}},
     {"open_ack", open_ack_random, open_ack_again, open_ack_check, {{0}}},
     {"refused", refused_random, refused_again, refused_check, {{25, 28}}},
-    {"resume", resume_random, resume_again, resume_check, {{30, 32}}},
+    {"resume", resume_random, resume_again, resume_check, {{31, 32}}},
     {"resume_ack", resume_ack_random, resume_ack_again, resume_ack_check, {{33, 36}}},
     {"reset", reset_random, reset_again, reset_check, {{25, 28}}},
-    {"probe", probe_random, probe_again, probe_check, {{29, 32}}},
+    {"probe", probe_random, probe_again, probe_check, {{29, 30}}},
     {"pong", pong_random, pong_again, probe_check, {{26, 27}, {32, 48}}},
-    {"echo", echo_random, echo_again, probe_check, {{29, 32}}},
+    {"echo", echo_random, echo_again, probe_check, {{29, 30}}},
 };
 #define FOR_EACH_CODEC(c) for (const struct codec *c = CODECS; c < CODECS + sizeof(CODECS) / sizeof(CODECS[0]); c++)
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * OPEN and its two answers, OPEN_ACK and REFUSED.
+ * OPEN and its three answers, OPEN_COOKIE, OPEN_ACK and REFUSED.
  */
 #include "control_head.h"
 
@@ -16,6 +16,7 @@ int pmw_open_encode(uint8_t *buf, size_t cap, const struct pmw_open *f)
     put32(buf + 32, f->rwnd);
     put32(buf + 36, f->features);
     memcpy(buf + 40, f->token, PMW_TOKEN_BYTES);
+    memcpy(buf + 104, f->cookie, PMW_COOKIE_BYTES);
     return len;
 }
 
@@ -40,6 +41,30 @@ int pmw_open_decode(const uint8_t *buf, size_t len, struct pmw_open *out)
         .shard = buf[26],
     };
     memcpy(out->token, buf + 40, PMW_TOKEN_BYTES);
+    memcpy(out->cookie, buf + 104, PMW_COOKIE_BYTES);
+    return 0;
+}
+
+int pmw_open_cookie_encode(uint8_t *buf, size_t cap, const struct pmw_open_cookie *f)
+{
+    int len = control_head_put(buf, cap, PMW_OPEN_COOKIE_BYTES, PMW_OPEN_COOKIE, f->session_id, f->epoch);
+    if (len < 0)
+        return len;
+    put64(buf + 16, f->open_nonce);
+    memcpy(buf + 24, f->cookie, PMW_COOKIE_BYTES);
+    return len;
+}
+
+int pmw_open_cookie_decode(const uint8_t *buf, size_t len, struct pmw_open_cookie *out)
+{
+    struct control_head head;
+    int rc = control_head_get(buf, len, PMW_OPEN_COOKIE, PMW_OPEN_COOKIE_BYTES, &head);
+    if (rc == 0)
+        rc = length_exact(len, PMW_OPEN_COOKIE_BYTES);
+    if (rc != 0)
+        return rc;
+    *out = (struct pmw_open_cookie){.session_id = head.id, .open_nonce = get64(buf + 16), .epoch = head.epoch};
+    memcpy(out->cookie, buf + 24, PMW_COOKIE_BYTES);
     return 0;
 }
 

@@ -5,15 +5,25 @@
 #include "control_head.h"
 
 enum { PONG_STATE_MAX = 1 }; /* 0 serving, 1 draining */
-_Static_assert(PMW_PROBE_BYTES == PMW_PONG_BYTES && PMW_PROBE_BYTES == PMW_ECHO_BYTES, "one length for the three");
+_Static_assert(PMW_PROBE_BYTES == PMW_PONG_BYTES && PMW_PROBE_BYTES == PMW_ECHO_BYTES,
+               "one least length for the three");
 
-int pmw_probe_encode(uint8_t *buf, size_t cap, uint8_t type, const struct pmw_probe *f)
+static int probe_rules(uint8_t type, const struct pmw_probe *f)
 {
     if (type != PMW_PROBE && type != PMW_PONG && type != PMW_ECHO)
         return PMW_ERR_TYPE;
-    if (type == PMW_PONG && f->state > PONG_STATE_MAX)
-        return PMW_ERR_LIMIT;
-    int len = control_head_put(buf, cap, PMW_PROBE_BYTES, type, f->session_id, f->epoch);
+    if (type == PMW_PONG)
+        return f->state > PONG_STATE_MAX ? PMW_ERR_LIMIT : 0;
+    return f->bytes < PMW_PROBE_BYTES || f->bytes > PMW_FRAME_BYTES_MAX ? PMW_ERR_LIMIT : 0;
+}
+
+int pmw_probe_encode(uint8_t *buf, size_t cap, uint8_t type, const struct pmw_probe *f)
+{
+    int rc = probe_rules(type, f);
+    if (rc != 0)
+        return rc;
+    size_t want = type == PMW_PROBE ? f->bytes : (size_t)PMW_ECHO_BYTES;
+    int len = control_head_put(buf, cap, want, type, f->session_id, f->epoch);
     if (len < 0)
         return len;
     put64(buf + 16, f->nonce);
@@ -25,8 +35,17 @@ int pmw_probe_encode(uint8_t *buf, size_t cap, uint8_t type, const struct pmw_pr
         put16(buf + 24, f->server_id);
         put16(buf + 26, f->helper_id);
         buf[28] = f->shard;
+        put16(buf + 30, f->bytes);
     }
     return len;
+}
+
+static int pong_decode(const uint8_t *buf, struct pmw_probe *out)
+{
+    out->helper_id = get16(buf + 24);
+    out->state = get16(buf + 26);
+    out->incarnation = get32(buf + 28);
+    return all_zero(buf + 32, 16) ? probe_rules(PMW_PONG, out) : PMW_ERR_RESERVED;
 }
 
 int pmw_probe_decode(const uint8_t *buf, size_t len, struct pmw_probe *out)
@@ -38,23 +57,23 @@ int pmw_probe_decode(const uint8_t *buf, size_t len, struct pmw_probe *out)
         return PMW_ERR_TYPE;
     struct control_head head;
     int rc = control_head_get(buf, len, (uint8_t)type, PMW_PROBE_BYTES, &head);
-    if (rc == 0)
+    if (rc == 0 && type != PMW_PROBE)
         rc = length_exact(len, PMW_PROBE_BYTES);
     if (rc != 0)
         return rc;
     *out = (struct pmw_probe){.session_id = head.id, .nonce = get64(buf + 16), .epoch = head.epoch};
-    if (type != PMW_PONG) {
-        out->server_id = get16(buf + 24);
-        out->helper_id = get16(buf + 26);
-        out->shard = buf[28];
-        return all_zero(buf + 29, 3) ? 0 : PMW_ERR_RESERVED;
-    }
-    out->helper_id = get16(buf + 24);
-    out->state = get16(buf + 26);
-    out->incarnation = get32(buf + 28);
-    if (out->state > PONG_STATE_MAX)
-        return PMW_ERR_LIMIT;
-    return all_zero(buf + 32, 16) ? 0 : PMW_ERR_RESERVED;
+    if (type == PMW_PONG)
+        return pong_decode(buf, out);
+    out->server_id = get16(buf + 24);
+    out->helper_id = get16(buf + 26);
+    out->shard = buf[28];
+    out->bytes = get16(buf + 30);
+    rc = probe_rules((uint8_t)type, out);
+    if (rc == 0 && type == PMW_PROBE)
+        rc = length_exact(len, out->bytes);
+    if (rc != 0)
+        return rc;
+    return buf[29] == 0 && all_zero(buf + 32, len - 32 - PMW_MAC_BYTES) ? 0 : PMW_ERR_RESERVED;
 }
 
 int pmw_reset_encode(uint8_t *buf, size_t cap, const struct pmw_reset *f)

@@ -12,6 +12,8 @@ int pmw_resume_encode(uint8_t *buf, size_t cap, const struct pmw_resume *f)
 {
     if (f->nb_conns > PMW_RESUME_CONNS_MAX)
         return PMW_ERR_LIMIT;
+    if ((f->flags & ~PMW_RESUME_PLANNED) != 0)
+        return PMW_ERR_FLAGS;
     size_t want = PMW_RESUME_FIXED_BYTES + (size_t)f->nb_conns * PMW_RESUME_CONN_BYTES;
     int len = control_head_put(buf, cap, want, PMW_RESUME, f->session_id, f->epoch);
     if (len < 0)
@@ -21,6 +23,7 @@ int pmw_resume_encode(uint8_t *buf, size_t cap, const struct pmw_resume *f)
     put16(buf + 26, f->helper_id);
     buf[28] = f->nb_conns;
     buf[29] = f->shard;
+    buf[30] = f->flags;
     uint8_t *p = buf + RESUME_LIST_AT;
     for (unsigned i = 0; i < f->nb_conns; i++, p += PMW_RESUME_CONN_BYTES) {
         put64(p, f->conns[i].cid);
@@ -43,7 +46,9 @@ int pmw_resume_decode(const uint8_t *buf, size_t len, struct pmw_resume *out)
     rc = length_exact(len, PMW_RESUME_FIXED_BYTES + (size_t)nb_conns * PMW_RESUME_CONN_BYTES);
     if (rc != 0)
         return rc;
-    if (!all_zero(buf + 30, 2))
+    if ((buf[30] & ~PMW_RESUME_PLANNED) != 0)
+        return PMW_ERR_FLAGS;
+    if (buf[31] != 0)
         return PMW_ERR_RESERVED;
     out->session_id = head.id;
     out->epoch = head.epoch;
@@ -51,6 +56,7 @@ int pmw_resume_decode(const uint8_t *buf, size_t len, struct pmw_resume *out)
     out->server_id = get16(buf + 24);
     out->helper_id = get16(buf + 26);
     out->shard = buf[29];
+    out->flags = buf[30];
     out->nb_conns = nb_conns;
     const uint8_t *p = buf + RESUME_LIST_AT;
     for (unsigned i = 0; i < nb_conns; i++, p += PMW_RESUME_CONN_BYTES)

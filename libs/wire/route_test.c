@@ -9,9 +9,11 @@
 static void type_of(void **state)
 {
     static const bool known[32] = {
-        [PMW_DATA] = true,   [PMW_ACK] = true,        [PMW_OPEN] = true,    [PMW_OPEN_ACK] = true,
-        [PMW_RESUME] = true, [PMW_RESUME_ACK] = true, [PMW_PROBE] = true,   [PMW_PONG] = true,
-        [PMW_RESET] = true,  [PMW_ECHO] = true,       [PMW_REFUSED] = true, [PMW_TRUNK] = true,
+        [PMW_DATA] = true,           [PMW_ACK] = true,           [PMW_OPEN] = true,  [PMW_OPEN_COOKIE] = true,
+        [PMW_OPEN_ACK] = true,       [PMW_RESUME] = true,        [PMW_PROBE] = true, [PMW_RESUME_ACK] = true,
+        [PMW_PATH_CHALLENGE] = true, [PMW_PATH_RESPONSE] = true, [PMW_BUSY] = true,  [PMW_STATELESS_RESET] = true,
+        [PMW_PONG] = true,           [PMW_RESET] = true,         [PMW_ECHO] = true,  [PMW_REFUSED] = true,
+        [PMW_TRUNK] = true,
     };
     for (unsigned first = 0; first < 256; first++) {
         uint8_t byte = (uint8_t)first;
@@ -41,7 +43,8 @@ static void session_scope(void **state)
     assert_int_equal(r.server_id, 12);
     assert_int_equal(r.shard, 14);
 
-    struct pmw_probe probe = {.session_id = 21, .server_id = 22, .helper_id = 23, .shard = 24};
+    struct pmw_probe probe = {
+        .session_id = 21, .server_id = 22, .helper_id = 23, .shard = 24, .bytes = PMW_PROBE_BYTES};
     len = (size_t)pmw_probe_encode(buf, sizeof(buf), PMW_PROBE, &probe);
     assert_int_equal(pmw_route_decode(guarded(buf, len), len, &r), 0);
     assert_true(r.session_scope && r.id == 21 && r.type == PMW_PROBE);
@@ -74,11 +77,16 @@ static void lengths(void **state)
     } shapes[] = {
         {PMW_DATA, 28, PMW_FRAME_BYTES_MAX},
         {PMW_ACK, 28, PMW_FRAME_BYTES_MAX},
-        {PMW_OPEN, 120, 120},
+        {PMW_OPEN, 136, 136},
+        {PMW_OPEN_COOKIE, 56, 56},
         {PMW_OPEN_ACK, 76, 76},
+        {PMW_PATH_CHALLENGE, 48, 48},
+        {PMW_PATH_RESPONSE, 48, 48},
+        {PMW_BUSY, 24, 24},
+        {PMW_STATELESS_RESET, 28, 28},
         {PMW_RESUME, 48, PMW_FRAME_BYTES_MAX},
         {PMW_RESUME_ACK, 52, PMW_FRAME_BYTES_MAX},
-        {PMW_PROBE, 48, 48},
+        {PMW_PROBE, 48, PMW_FRAME_BYTES_MAX},
         {PMW_PONG, 48, 48},
         {PMW_RESET, 44, 44},
         {PMW_ECHO, 48, 48},

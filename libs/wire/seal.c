@@ -1,49 +1,49 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Keys and tags (K1 to K5, W6, T1): keyed BLAKE2b derives, SipHash-2-4 authenticates. libsodium does the work.
+ * Keys and tags (K1 to K5, W6, T1, C9, S17): keyed BLAKE2b derives, SipHash-2-4 authenticates. libsodium does the work.
  */
 #include <assert.h>
 #include <sodium.h>
 #include <string.h>
 
 #include "bytes.h"
-#include "postman/wire.h"
+#include "keys.h"
 
 _Static_assert(crypto_shorthash_siphashx24_BYTES == PMW_MAC_BYTES && crypto_shorthash_siphashx24_KEYBYTES == 16, "MAC");
 _Static_assert(crypto_shorthash_BYTES == PMW_TRUNK_TAG_BYTES && crypto_shorthash_KEYBYTES == 16, "trunk tag");
 
-/* BLAKE2b(key 32, label without its NUL || data) of out_len bytes. */
-static void derive(uint8_t *out, size_t out_len, const uint8_t key[PMW_KEY_BYTES], const char *label,
-                   const uint8_t *data, size_t data_len)
+void key_derive(uint8_t *out, size_t out_len, const uint8_t key[PMW_KEY_BYTES], const char *label, const uint8_t *data,
+                size_t data_len)
 {
     uint8_t in[16 + PMW_TOKEN_BYTES];
     size_t label_len = strlen(label);
     assert(label_len + data_len <= sizeof(in));
     memcpy(in, label, label_len);
-    memcpy(in + label_len, data, data_len);
+    if (data_len > 0)
+        memcpy(in + label_len, data, data_len);
     crypto_generichash(out, out_len, in, label_len + data_len, key, PMW_KEY_BYTES);
 }
 
 void pmw_token_key(uint8_t out[PMW_KEY_BYTES], const uint8_t k_srv[PMW_KEY_BYTES], const uint8_t token[PMW_TOKEN_BYTES])
 {
-    derive(out, PMW_KEY_BYTES, k_srv, "postman token", token, PMW_TOKEN_BYTES);
+    key_derive(out, PMW_KEY_BYTES, k_srv, "postman token", token, PMW_TOKEN_BYTES);
 }
 
 void pmw_token_mac(uint8_t out[16], const uint8_t k_srv[PMW_KEY_BYTES], const uint8_t token[PMW_TOKEN_BYTES])
 {
-    derive(out, 16, k_srv, "", token, PMW_TOKEN_BYTES - 16);
+    key_derive(out, 16, k_srv, "", token, PMW_TOKEN_BYTES - 16);
 }
 
 void pmw_session_keys_derive(struct pmw_session_keys *out, const uint8_t token_key[PMW_KEY_BYTES], uint64_t session_id)
 {
     uint8_t id[8], k[64];
     put64(id, session_id);
-    derive(k, sizeof(k), token_key, "postman session", id, sizeof(id));
+    key_derive(k, sizeof(k), token_key, "postman session", id, sizeof(id));
     memcpy(out->mac_c2s, k, 16);
     memcpy(out->mac_s2c, k + 16, 16);
     out->check_c2s = get64(k + 32);
     out->check_s2c = get64(k + 40);
-    memcpy(out->reset_key, k + 48, 16);
+    key_derive(out->seal_key, sizeof(out->seal_key), token_key, "postman seal", id, sizeof(id));
     sodium_memzero(k, sizeof(k));
 }
 
@@ -53,9 +53,17 @@ void pmw_trunk_keys_derive(struct pmw_trunk_keys *out, const uint8_t trunk_secre
     uint8_t id[6], k[32];
     put16(id, helper_id);
     put32(id + 2, incarnation);
-    derive(k, sizeof(k), trunk_secret, "postman trunk", id, sizeof(id));
+    key_derive(k, sizeof(k), trunk_secret, "postman trunk", id, sizeof(id));
     memcpy(out->to_server, k, 16);
     memcpy(out->to_helper, k + 16, 16);
+    sodium_memzero(k, sizeof(k));
+}
+
+void pmw_reset_key(uint8_t out[16], const uint8_t trunk_secret[PMW_KEY_BYTES])
+{
+    uint8_t k[PMW_KEY_BYTES];
+    key_derive(k, sizeof(k), trunk_secret, "postman reset", NULL, 0);
+    memcpy(out, k, 16);
     sodium_memzero(k, sizeof(k));
 }
 
@@ -64,6 +72,19 @@ void pmw_reset_token(uint8_t out[16], const uint8_t reset_key[16], uint64_t cid)
     uint8_t in[8];
     put64(in, cid);
     crypto_shorthash_siphashx24(out, in, sizeof(in), reset_key);
+}
+
+void pmw_open_cookie(uint8_t out[PMW_COOKIE_BYTES], const uint8_t secret[16], const struct pmw_addr *from,
+                     uint64_t session_id, uint64_t open_nonce, uint32_t slot)
+{
+    uint8_t in[1 + 16 + 2 + 8 + 8 + 4];
+    in[0] = from->family;
+    memcpy(in + 1, from->ip, sizeof(from->ip));
+    put16(in + 17, from->port);
+    put64(in + 19, session_id);
+    put64(in + 27, open_nonce);
+    put32(in + 35, slot);
+    crypto_shorthash_siphashx24(out, in, sizeof(in), secret);
 }
 
 void pmw_control_seal(uint8_t *buf, size_t len, const uint8_t key[16])

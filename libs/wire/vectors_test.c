@@ -18,7 +18,7 @@ static size_t nb_visited; /* vectors whose kind the test of their file knows */
 
 static void assert_bytes(const struct vector *v, const uint8_t *buf, int len)
 {
-    uint8_t expected[PMW_TRUNK_BYTES_MAX];
+    uint8_t expected[PMW_FRAME_BYTES_MAX];
     size_t expected_len = vector_octets(v, "bytes", expected, sizeof(expected));
     if (len < 0 || (size_t)len != expected_len || memcmp(buf, expected, expected_len) != 0)
         fail_msg("%s: encoded otherwise (result %d, expected %zu bytes)", v->name, len, expected_len);
@@ -39,7 +39,7 @@ static void frame_vector(const struct vector *v)
 {
     uint8_t payload[PMW_PAYLOAD_BYTES_MAX], buf[PMW_FRAME_BYTES_MAX];
     struct pmw_frame f = {.type = strcmp(v->kind, "data") == 0 ? PMW_DATA : PMW_ACK}, back;
-    INTEGER(&f, v, flags), INTEGER(&f, v, epoch8), INTEGER(&f, v, tx), INTEGER(&f, v, cid);
+    INTEGER(&f, v, flags), INTEGER(&f, v, epoch8), INTEGER(&f, v, tx), INTEGER(&f, v, tx_echo), INTEGER(&f, v, cid);
     INTEGER(&f, v, seq), INTEGER(&f, v, ack), INTEGER(&f, v, window);
     const char *line;
     for (; (line = vector_line(v, "sack", f.nb_sacks)) != NULL; f.nb_sacks++) {
@@ -79,6 +79,13 @@ static void open_fields(const struct vector *v, struct pmw_open *f)
     INTEGER(f, v, session_id), INTEGER(f, v, epoch), INTEGER(f, v, open_nonce), INTEGER(f, v, server_id);
     INTEGER(f, v, shard), INTEGER(f, v, client_port), INTEGER(f, v, rwnd), INTEGER(f, v, features);
     vector_octets_exact(v, "token", f->token, sizeof(f->token));
+    vector_octets_exact(v, "cookie", f->cookie, sizeof(f->cookie));
+}
+
+static void open_cookie_fields(const struct vector *v, struct pmw_open_cookie *f)
+{
+    INTEGER(f, v, session_id), INTEGER(f, v, epoch), INTEGER(f, v, open_nonce);
+    vector_octets_exact(v, "cookie", f->cookie, sizeof(f->cookie));
 }
 
 static void open_ack_fields(const struct vector *v, struct pmw_open_ack *f)
@@ -113,7 +120,7 @@ static void resume_fields(const struct vector *v, struct pmw_resume *f)
 {
     unsigned long long n[4];
     INTEGER(f, v, session_id), INTEGER(f, v, epoch), INTEGER(f, v, nonce), INTEGER(f, v, server_id);
-    INTEGER(f, v, helper_id), INTEGER(f, v, shard);
+    INTEGER(f, v, helper_id), INTEGER(f, v, shard), INTEGER(f, v, flags);
     for (; conn_line(v, f->nb_conns, n); f->nb_conns++)
         f->conns[f->nb_conns] =
             (struct pmw_resume_conn){.cid = n[0], .rcv_nxt = n[1], .snd_una = n[2], .snd_nxt = n[3]};
@@ -146,6 +153,7 @@ static void resume_ack_fields(const struct vector *v, struct pmw_resume_ack *f)
         assert_bytes(v, buf, len);                                                                                     \
     }
 CONTROL(open)
+CONTROL(open_cookie)
 CONTROL(open_ack)
 CONTROL(refused)
 CONTROL(resume)
@@ -154,21 +162,71 @@ CONTROL(reset)
 
 static void probe_vector(const struct vector *v, uint8_t type, const uint8_t key[16])
 {
-    uint8_t buf[PMW_PROBE_BYTES];
+    uint8_t buf[PMW_FRAME_BYTES_MAX];
     struct pmw_probe f = {0}, back = {0};
     INTEGER(&f, v, session_id), INTEGER(&f, v, epoch), INTEGER(&f, v, nonce), INTEGER(&f, v, helper_id);
     if (type == PMW_PONG)
         INTEGER(&f, v, state), INTEGER(&f, v, incarnation);
     else
         INTEGER(&f, v, server_id), INTEGER(&f, v, shard);
+    f.bytes = type == PMW_PONG ? 0 : (uint16_t)vector_integer(v, "whole_bytes");
     for (int pass = 0; pass < 2; pass++) {
         int len = pmw_probe_encode(buf, sizeof(buf), type, pass == 0 ? &f : &back);
-        assert_int_equal(len, sizeof(buf));
+        assert_true(len >= PMW_PROBE_BYTES);
         if (type != PMW_PONG)
-            pmw_control_seal(buf, sizeof(buf), key);
+            pmw_control_seal(buf, (size_t)len, key);
         assert_bytes(v, buf, len);
-        assert_int_equal(pmw_probe_decode(guarded(buf, sizeof(buf)), sizeof(buf), &back), 0);
+        assert_int_equal(pmw_probe_decode(guarded(buf, (size_t)len), (size_t)len, &back), 0);
     }
+}
+
+static void path_vector(const struct vector *v, uint8_t type, const uint8_t key[16])
+{
+    uint8_t buf[PMW_PATH_BYTES];
+    struct pmw_path f = {0}, back = {0};
+    INTEGER(&f, v, session_id), INTEGER(&f, v, epoch), INTEGER(&f, v, challenge), INTEGER(&f, v, server_id);
+    INTEGER(&f, v, helper_id), INTEGER(&f, v, shard);
+    for (int pass = 0; pass < 2; pass++) {
+        int len = pmw_path_encode(buf, sizeof(buf), type, pass == 0 ? &f : &back);
+        assert_int_equal(len, sizeof(buf));
+        pmw_control_seal(buf, sizeof(buf), key);
+        assert_bytes(v, buf, len);
+        assert_int_equal(pmw_path_decode(guarded(buf, sizeof(buf)), sizeof(buf), &back), 0);
+    }
+}
+
+static void path_challenge_vector(const struct vector *v, const uint8_t key[16])
+{
+    path_vector(v, PMW_PATH_CHALLENGE, key);
+}
+
+static void path_response_vector(const struct vector *v, const uint8_t key[16])
+{
+    path_vector(v, PMW_PATH_RESPONSE, key);
+}
+
+/* Without a MAC: fields, bytes, fields, bytes. */
+static void busy_vector(const struct vector *v, const uint8_t key[16])
+{
+    uint8_t buf[PMW_BUSY_BYTES];
+    struct pmw_busy f = {0}, back = {0};
+    (void)key;
+    INTEGER(&f, v, cid), INTEGER(&f, v, seq), INTEGER(&f, v, retry_after_us), INTEGER(&f, v, helper_id);
+    assert_bytes(v, buf, pmw_busy_encode(buf, sizeof(buf), &f));
+    assert_int_equal(pmw_busy_decode(guarded(buf, sizeof(buf)), sizeof(buf), &back), 0);
+    assert_bytes(v, buf, pmw_busy_encode(buf, sizeof(buf), &back));
+}
+
+static void stateless_reset_vector(const struct vector *v, const uint8_t key[16])
+{
+    uint8_t buf[PMW_STATELESS_RESET_BYTES];
+    struct pmw_stateless_reset f = {0}, back = {0};
+    (void)key;
+    INTEGER(&f, v, cid);
+    vector_octets_exact(v, "reset_token", f.reset_token, sizeof(f.reset_token));
+    assert_bytes(v, buf, pmw_stateless_reset_encode(buf, sizeof(buf), &f));
+    assert_int_equal(pmw_stateless_reset_decode(guarded(buf, sizeof(buf)), sizeof(buf), &back), 0);
+    assert_bytes(v, buf, pmw_stateless_reset_encode(buf, sizeof(buf), &back));
 }
 
 static void control_vector(const struct vector *v)
@@ -179,7 +237,12 @@ static void control_vector(const struct vector *v)
         uint8_t probe_type;
     } kinds[] = {
         {"open", open_vector, 0},
+        {"open_cookie", open_cookie_vector, 0},
         {"open_ack", open_ack_vector, 0},
+        {"path_challenge", path_challenge_vector, 0},
+        {"path_response", path_response_vector, 0},
+        {"busy", busy_vector, 0},
+        {"stateless_reset", stateless_reset_vector, 0},
         {"refused", refused_vector, 0},
         {"resume", resume_vector, 0},
         {"resume_ack", resume_ack_vector, 0},
@@ -189,7 +252,7 @@ static void control_vector(const struct vector *v)
         {"echo", NULL, PMW_ECHO},
     };
     uint8_t key[16] = {0};
-    if (strcmp(v->kind, "pong") != 0)
+    if (vector_line(v, "mac_key", 0) != NULL)
         vector_octets_exact(v, "mac_key", key, sizeof(key));
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         if (strcmp(v->kind, kinds[i].kind) != 0)
@@ -225,7 +288,8 @@ static size_t trunk_build(const struct vector *v, uint8_t *buf, size_t cap)
     uint8_t frame[PMW_FRAME_BYTES_MAX];
     struct pmw_trunk h = {0};
     INTEGER(&h, v, helper_id), INTEGER(&h, v, worker), INTEGER(&h, v, shard), INTEGER(&h, v, incarnation);
-    INTEGER(&h, v, batch_seq), INTEGER(&h, v, hold_us);
+    INTEGER(&h, v, batch_seq), INTEGER(&h, v, hold_us), INTEGER(&h, v, flags), INTEGER(&h, v, ack_batch);
+    INTEGER(&h, v, ack_bits), INTEGER(&h, v, credit), INTEGER(&h, v, ce_count);
     size_t at = PMW_TRUNK_HEADER_BYTES;
     const char *line;
     for (; (line = vector_line(v, "entry", h.nb_entries)) != NULL; h.nb_entries++) {
@@ -253,13 +317,13 @@ static void trunk_vector(const struct vector *v)
 
     const uint8_t *in = guarded(buf, len);
     struct pmw_trunk h;
-    struct pmw_entry e;
+    struct pmw_any_entry e;
     assert_int_equal(pmw_trunk_decode(in, len, &h), 0);
     size_t at = PMW_TRUNK_HEADER_BYTES, to = (size_t)pmw_trunk_encode(back, sizeof(back), &h);
     unsigned nb = 0;
     int rc;
     for (; (rc = pmw_entry_next(in, len - PMW_TRUNK_TAG_BYTES, &at, &e)) == 1; nb++)
-        to += (size_t)pmw_entry_encode(back + to, sizeof(back) - to, &e);
+        to += (size_t)pmw_entry_encode(back + to, sizeof(back) - to, &e.as_long);
     assert_int_equal(rc, 0);
     assert_int_equal(nb, h.nb_entries);
     assert_memory_equal(buf, back, len - PMW_TRUNK_TAG_BYTES);
@@ -314,12 +378,17 @@ static void keys_vector(const struct vector *v)
         pmw_session_keys_derive(&k, secret, vector_integer(v, "session_id"));
         assert_octets(v, "mac_c2s", k.mac_c2s, 16);
         assert_octets(v, "mac_s2c", k.mac_s2c, 16);
-        assert_octets(v, "reset_key", k.reset_key, 16);
+        assert_octets(v, "seal_key", k.seal_key, PMW_KEY_BYTES);
         assert_true(k.check_c2s == vector_integer(v, "check_c2s"));
         assert_true(k.check_s2c == vector_integer(v, "check_s2c"));
-        uint8_t reset_token[16];
-        pmw_reset_token(reset_token, k.reset_key, vector_integer(v, "cid"));
-        assert_octets(v, "reset_token", reset_token, 16);
+        nb_visited++;
+    } else if (strcmp(v->kind, "reset_token") == 0) {
+        uint8_t key[16], token[16];
+        vector_octets_exact(v, "trunk_secret", secret, sizeof(secret));
+        pmw_reset_key(key, secret);
+        assert_octets(v, "reset_key", key, 16);
+        pmw_reset_token(token, key, vector_integer(v, "cid"));
+        assert_octets(v, "reset_token", token, 16);
         nb_visited++;
     } else if (strcmp(v->kind, "trunk_keys") == 0) {
         struct pmw_trunk_keys k;

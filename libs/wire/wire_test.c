@@ -11,13 +11,13 @@
 const uint8_t *guarded(const void *data, size_t len)
 {
     static uint8_t *end;
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    assert_true(len <= page);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), room = (2 * PMW_FRAME_BYTES_MAX / page + 1) * page;
+    assert_true(len <= room);
     if (end == NULL) {
-        uint8_t *map = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        uint8_t *map = mmap(NULL, room + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         assert_ptr_not_equal(map, MAP_FAILED);
-        assert_int_equal(mprotect(map + page, page, PROT_NONE), 0);
-        end = map + page;
+        assert_int_equal(mprotect(map + room, page, PROT_NONE), 0);
+        end = map + room;
     }
     if (len > 0)
         memcpy(end - len, data, len);
@@ -48,7 +48,7 @@ uint64_t random_below(uint64_t bound)
 
 static void assert_reserved_refused(decode_fn *decode, const uint8_t *bytes, size_t len, size_t at)
 {
-    uint8_t changed[PMW_TRUNK_BYTES_MAX];
+    uint8_t changed[PMW_FRAME_BYTES_MAX];
     for (unsigned bit = 0; bit < 8; bit++) {
         memcpy(changed, bytes, len);
         changed[at] ^= (uint8_t)(1u << bit);
@@ -64,7 +64,7 @@ void assert_strict(decode_fn *decode, const uint8_t *bytes, size_t len, const st
         if (decode(guarded(bytes, shorter), shorter) >= 0)
             fail_msg("%zu of %zu bytes are accepted", shorter, len);
     }
-    uint8_t longer[PMW_TRUNK_BYTES_MAX + 1];
+    uint8_t longer[PMW_FRAME_BYTES_MAX + 1];
     memcpy(longer, bytes, len);
     longer[len] = 0;
     assert_int_equal(decode(guarded(longer, len + 1), len + 1), PMW_ERR_LENGTH);

@@ -36,14 +36,17 @@ def frame_vector(name: str, kind: str, flags: int, payload_bytes: int, nb_sacks:
     v = Vector(name, kind)
     seq, ack = pick_int(name, "seq", 8) >> 16, pick_int(name, "ack", 8) >> 16
     seed = wm.CheckSeed(pick_int(name, "secret", 8), pick_int(name, "cid", 8), seq, ack, pick_int(name, "epoch", 4))
+    short = bool(flags & wm.FLAG_SHORT)
+    number_mask = 0xFFFF if short else 0xFFFF_FFFF
     fields: wm.Fields = {
         "flags": flags,
-        "epoch8": seed.epoch & 0xFF,
-        "tx": pick_int(name, "tx", 1),
+        "epoch8": seed.epoch & (0x0F if short else 0xFF),
+        "tx": 0 if short else pick_int(name, "tx", 1) >> 4,
+        "tx_echo": 0 if short else pick_int(name, "tx", 1) & 15,
         "cid": seed.cid,
-        "seq": seq & 0xFFFF_FFFF,
-        "ack": ack & 0xFFFF_FFFF,
-        "window": pick_int(name, "window", 2),
+        "seq": seq & number_mask,
+        "ack": ack & number_mask,
+        "window": 0xFFFF if short else pick_int(name, "window", 2),
     }
     sacks = [
         {"start": pick_int(name, f"start{i}", 4), "len": pick_int(name, f"len{i}", 2) | 1} for i in range(nb_sacks)
@@ -62,13 +65,18 @@ def frame_vector(name: str, kind: str, flags: int, payload_bytes: int, nb_sacks:
 
 
 def frame_vectors() -> list[Vector]:
-    check, sack, fin, resend, urgent = 0x80, 0x20, 0x10, 0x08, 0x04
+    check, sack, fin, resend, urgent, short = 0x80, 0x20, 0x10, 0x08, 0x04, 0x02
     return [
         frame_vector("data_small", "data", check, 100),
         frame_vector("data_one_byte_urgent", "data", check | urgent, 1),
         frame_vector("data_fin_only", "data", check | fin, 0),
         frame_vector("data_resend_fin_sack", "data", check | resend | fin | sack, 33, nb_sacks=2),
         frame_vector("data_full", "data", check | sack, PAYLOAD_BYTES_MAX, nb_sacks=4),
+        frame_vector("data_short", "data", check | short, 64),
+        frame_vector("data_short_empty", "data", check | short, 0),
+        frame_vector("data_short_urgent", "data", check | short | urgent, 255),
+        frame_vector("data_short_full", "data", check | short, PAYLOAD_BYTES_MAX),
+        frame_vector("ack_short", "ack", check | short, 0),
         frame_vector("ack_plain", "ack", check, 0),
         frame_vector("ack_one_sack", "ack", check | sack, 0, nb_sacks=1),
         frame_vector("ack_four_sacks", "ack", check | sack, 0, nb_sacks=4),
@@ -102,16 +110,24 @@ def control_vector(name: str, kind: str, nb_conns: int = 0, **given: int) -> Vec
 def control_vectors() -> list[Vector]:
     return [
         control_vector("open_first", "open", epoch=1),
+        control_vector("open_cookie_first", "open_cookie", epoch=1),
         control_vector("open_ack_first", "open_ack", epoch=1),
         *(control_vector(f"refused_{reason}", "refused", reason=reason) for reason in (1, 2, 3)),
-        control_vector("resume_empty", "resume"),
-        control_vector("resume_two", "resume", nb_conns=2),
-        control_vector("resume_full", "resume", nb_conns=32),
+        control_vector("resume_empty", "resume", flags=0),
+        control_vector("resume_planned", "resume", flags=1),
+        control_vector("resume_two", "resume", nb_conns=2, flags=0),
+        control_vector("resume_full", "resume", nb_conns=32, flags=0),
         control_vector("resume_ack_empty", "resume_ack"),
         control_vector("resume_ack_two", "resume_ack", nb_conns=2),
         control_vector("resume_ack_full", "resume_ack", nb_conns=32),
-        control_vector("probe_any", "probe"),
-        control_vector("echo_any", "echo"),
+        control_vector("path_challenge_any", "path_challenge"),
+        control_vector("path_response_any", "path_response"),
+        control_vector("probe_any", "probe", whole_bytes=48),
+        control_vector("probe_padded", "probe", whole_bytes=300),
+        control_vector("echo_any", "echo", whole_bytes=48),
+        control_vector("echo_of_padded", "echo", whole_bytes=8904),
+        control_vector("busy_any", "busy"),
+        control_vector("stateless_reset_any", "stateless_reset"),
         control_vector("pong_serving", "pong", state=0),
         control_vector("pong_draining", "pong", state=1),
         control_vector("reset_any", "reset"),
@@ -121,10 +137,13 @@ def control_vectors() -> list[Vector]:
 # --- trunk batches --------------------------------------------------------------------------------------------------
 
 
-def trunk_vector(name: str, entries: Sequence[wm.Entry], pad: int = 0) -> Vector:
+def trunk_vector(name: str, entries: Sequence[wm.Entry], pad: int = 0, flags: int = 0) -> Vector:
     v = Vector(name, "trunk")
-    sizes = {"helper_id": 2, "worker": 1, "shard": 1, "incarnation": 4, "batch_seq": 4, "hold_us": 2}
+    sizes = {"helper_id": 2, "worker": 1, "shard": 1, "incarnation": 4, "batch_seq": 4, "hold_us": 2, "ce_count": 2}
     fields: wm.Fields = {key: pick_int(name, key, size) for key, size in sizes.items()}
+    fields["flags"] = flags
+    fields |= {key: pick_int(name, key, 4) if flags & 1 else 0 for key in ("ack_batch", "ack_bits")}
+    fields["credit"] = pick_int(name, "credit", 4) if flags & 2 else 0
     key, seq_high = pick(name, "key", 16), pick_int(name, "seq_high", 4)
     for field, value in fields.items():
         assert isinstance(value, int)
@@ -150,13 +169,13 @@ def trunk_vectors(frames: Sequence[Vector], control: Sequence[Vector]) -> list[V
     small = [wm.Entry(pick("trunk_many", f"ip{i}", 4), i, pick("trunk_many", f"frame{i}", 1)) for i in range(128)]
     return [
         trunk_vector("trunk_empty", []),
-        trunk_vector("trunk_one", [entry("trunk_one", "data_small")]),
-        trunk_vector("trunk_mixed", mixed),
+        trunk_vector("trunk_one", [entry("trunk_one", "data_small")], flags=1),
+        trunk_vector("trunk_mixed", mixed, flags=3),
         trunk_vector(
             "trunk_padded", [entry("trunk_padded", n) for n in ("data_small", "ack_four_sacks")], padded_bytes
         ),
         trunk_vector("trunk_largest_frame", [entry("trunk_largest_frame", "data_full", 16)]),
-        trunk_vector("trunk_many", small),
+        trunk_vector("trunk_many", small, flags=2),
     ]
 
 
@@ -190,9 +209,14 @@ def key_vectors() -> list[Vector]:
         for field, value in wm.session_keys(key, session_id).items():
             assert isinstance(value, int | bytes)
             v.put(field, value)
-        cid, reset_key = pick_int(name, "cid", 8), v.octets("reset_key")
+        out.append(v)
+    for name in ("reset_a", "reset_b"):
+        v = Vector(name, "reset_token")
+        secret, cid = pick(name, "secret", 32), pick_int(name, "cid", 8)
+        v.put("trunk_secret", secret)
         v.put("cid", cid)
-        v.put("reset_token", wm.reset_token(reset_key, cid))
+        v.put("reset_key", wm.reset_key(secret))
+        v.put("reset_token", wm.reset_token(wm.reset_key(secret), cid))
         out.append(v)
     for name in ("trunk_a", "trunk_b"):
         v = Vector(name, "trunk_keys")

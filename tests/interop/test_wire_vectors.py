@@ -15,7 +15,18 @@ from vector_file import VECTORS, Vector, read_vectors
 from wire_primitives import crc32c, siphash24
 
 ALL = [v for path in sorted(VECTORS.glob("*.hex")) for v in read_vectors(path)]
-KINDS_EXPECTED = {"data", "ack", *wm.CONTROL, "trunk", "token", "session_keys", "trunk_keys", "cid", "crc32c"}
+KINDS_EXPECTED = {
+    "data",
+    "ack",
+    *wm.CONTROL,
+    "trunk",
+    "token",
+    "session_keys",
+    "reset_token",
+    "trunk_keys",
+    "cid",
+    "crc32c",
+}
 
 
 def of_kind(*kinds: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -51,7 +62,7 @@ def seed_of(v: Vector) -> wm.CheckSeed:
 @of_kind("data", "ack")
 def test_frame(v: Vector) -> None:
     fields = wm.frame_decode(v.kind, v.octets("bytes"), seed_of(v))
-    for name in ("flags", "epoch8", "tx", "cid", "seq", "ack", "window"):
+    for name in ("flags", "epoch8", "tx", "tx_echo", "cid", "seq", "ack", "window"):
         assert fields[name] == v.integer(name), name
     assert fields["payload"] == v.octets("payload")
     assert fields["sacks"] == [
@@ -126,6 +137,11 @@ def test_token(v: Vector) -> None:
 def test_session_keys(v: Vector) -> None:
     for name, value in wm.session_keys(v.octets("token_key"), v.integer("session_id")).items():
         assert value == (v.integer(name) if isinstance(value, int) else v.octets(name)), name
+
+
+@of_kind("reset_token")
+def test_reset_token(v: Vector) -> None:
+    assert wm.reset_key(v.octets("trunk_secret")) == v.octets("reset_key")
     assert wm.reset_token(v.octets("reset_key"), v.integer("cid")) == v.octets("reset_token")
 
 

@@ -26,7 +26,8 @@ class WireError(ValueError):
 @dataclass(frozen=True)
 class Layout:
     """One frame type: fields as (name, offset, size); up to 8 bytes is an integer, more is a byte string. Bytes that no
-    field covers are reserved and zero. `list_at` and `item` describe a list whose length is the field `count`."""
+    field covers are reserved and zero. `list_at` and `item` describe a list whose length is the field `count`;
+    `padded_to` names the field that says to what length zeros fill the frame up; `head` is false where no epoch is."""
 
     type: int
     fields: Sequence[tuple[str, int, int]]
@@ -34,6 +35,8 @@ class Layout:
     mac: bool = True
     list_at: int = 0
     item: Sequence[tuple[str, int]] = ()
+    padded_to: str = ""
+    head: bool = True
 
     @property
     def item_bytes(self) -> int:
@@ -44,7 +47,15 @@ def _head(id_name: str = "session_id") -> list[tuple[str, int, int]]:
     return [("epoch8", 2, 1), (id_name, 4, 8), ("epoch", 12, 4)]
 
 
-_PROBE = [*_head(), ("nonce", 16, 8), ("server_id", 24, 2), ("helper_id", 26, 2), ("shard", 28, 1)]
+_PROBE = [
+    *_head(),
+    ("nonce", 16, 8),
+    ("server_id", 24, 2),
+    ("helper_id", 26, 2),
+    ("shard", 28, 1),
+    ("whole_bytes", 30, 2),
+]
+_PATH = [*_head(), ("challenge", 16, 8), ("server_id", 24, 2), ("helper_id", 26, 2), ("shard", 28, 1)]
 
 CONTROL: Mapping[str, Layout] = {
     "open": Layout(
@@ -58,9 +69,11 @@ CONTROL: Mapping[str, Layout] = {
             ("rwnd", 32, 4),
             ("features", 36, 4),
             ("token", 40, 64),
+            ("cookie", 104, 16),
         ],
-        120,
+        136,
     ),
+    "open_cookie": Layout(3, [*_head(), ("open_nonce", 16, 8), ("cookie", 24, 16)], 56),
     "open_ack": Layout(
         4,
         [
@@ -77,7 +90,15 @@ CONTROL: Mapping[str, Layout] = {
     ),
     "resume": Layout(
         5,
-        [*_head(), ("nonce", 16, 8), ("server_id", 24, 2), ("helper_id", 26, 2), ("count", 28, 1), ("shard", 29, 1)],
+        [
+            *_head(),
+            ("nonce", 16, 8),
+            ("server_id", 24, 2),
+            ("helper_id", 26, 2),
+            ("count", 28, 1),
+            ("shard", 29, 1),
+            ("flags", 30, 1),
+        ],
         48,
         list_at=32,
         item=[("cid", 8), ("rcv_nxt", 8), ("snd_una", 8), ("snd_nxt", 8)],
@@ -89,13 +110,23 @@ CONTROL: Mapping[str, Layout] = {
         list_at=36,
         item=[("cid", 8), ("rcv_nxt", 8), ("snd_una", 8), ("window", 4)],
     ),
-    "probe": Layout(9, _PROBE, 48),
+    "path_challenge": Layout(7, _PATH, 48),
+    "path_response": Layout(8, _PATH, 48),
+    "probe": Layout(9, _PROBE, 48, padded_to="whole_bytes"),
     "pong": Layout(
         10,
         [*_head(), ("nonce", 16, 8), ("helper_id", 24, 2), ("state", 26, 2), ("incarnation", 28, 4)],
         48,
         mac=False,
     ),
+    "busy": Layout(
+        12,
+        [("cid", 4, 8), ("seq", 12, 4), ("retry_after_us", 16, 4), ("helper_id", 20, 2)],
+        24,
+        mac=False,
+        head=False,
+    ),
+    "stateless_reset": Layout(13, [("cid", 4, 8), ("reset_token", 12, 16)], 28, mac=False, head=False),
     "reset": Layout(14, [*_head("cid"), ("offset", 16, 8), ("reason", 24, 1)], 44),
     "echo": Layout(16, _PROBE, 48),
     "refused": Layout(17, [*_head(), ("open_nonce", 16, 8), ("reason", 24, 1)], 44),
@@ -105,18 +136,19 @@ FRAME_TYPES: Mapping[str, int] = {"data": 0, "ack": 1}
 _FRAME = [
     ("flags", 1, 1),
     ("epoch8", 2, 1),
-    ("tx", 3, 1),
+    ("txs", 3, 1),
     ("cid", 4, 8),
     ("seq", 12, 4),
     ("ack", 16, 4),
     ("window", 20, 2),
 ]
+_SHORT = [("flags", 1, 1), ("epoch8", 2, 1), ("cid", 4, 8), ("seq", 12, 2), ("ack", 14, 2)]
 _TRUNK = [("nb_entries", 2, 2), ("helper_id", 4, 2), ("worker", 6, 1), ("shard", 7, 1), ("incarnation", 8, 4)]
-_TRUNK += [("batch_seq", 12, 4), ("hold_us", 28, 2)]
+_TRUNK += [("batch_seq", 12, 4), ("ack_batch", 16, 4), ("ack_bits", 20, 4), ("credit", 24, 4), ("hold_us", 28, 2)]
+_TRUNK += [("ce_count", 30, 2), ("flags", 1, 1)]
+_TRUNK_OPTIONAL = ("ack_batch", "ack_bits", "credit", "ce_count", "flags")
 _TOKEN = [("key_id", 2, 2), ("client_id", 4, 8), ("service_id", 12, 8), ("not_before", 20, 4), ("lifetime_s", 24, 2)]
 _TOKEN += [("max_conns", 26, 2), ("rate_class", 28, 2), ("server_id", 30, 2), ("random", 32, 16)]
-
-_FLAG_SACK = 0x20
 
 
 def _put(buf: bytearray, layout: Sequence[tuple[str, int, int]], fields: Mapping[str, Value]) -> None:
@@ -154,10 +186,12 @@ def control_encode(kind: str, fields: Mapping[str, Value], mac_key: bytes = b"")
     layout = CONTROL[kind]
     items = fields.get("conns", [])
     assert isinstance(items, list)
-    buf = bytearray(layout.length + len(items) * layout.item_bytes)
-    buf[0] = first_byte(layout.type)
-    epoch = fields["epoch"]
+    length = fields[layout.padded_to] if layout.padded_to else layout.length + len(items) * layout.item_bytes
+    epoch = fields.get("epoch", 0)
+    assert isinstance(length, int)
     assert isinstance(epoch, int)
+    buf = bytearray(length)
+    buf[0] = first_byte(layout.type)
     _put(buf, layout.fields, {**fields, "epoch8": epoch & 0xFF, "count": len(items)})
     at = layout.list_at
     for item in items:
@@ -178,11 +212,12 @@ def control_decode(kind: str, buf: bytes, mac_key: bytes = b"") -> Fields:
     out = _get(buf, layout.fields)
     count = out.pop("count", 0)
     assert isinstance(count, int)
-    assert isinstance(out["epoch"], int)
-    if len(buf) != layout.length + count * layout.item_bytes:
+    if len(buf) != (out[layout.padded_to] if layout.padded_to else layout.length + count * layout.item_bytes):
         raise WireError(f"{kind} of {len(buf)} bytes")
-    if out.pop("epoch8") != out["epoch"] & 0xFF:
-        raise WireError("epoch8 does not repeat the epoch")
+    if layout.head:
+        assert isinstance(out["epoch"], int)
+        if out.pop("epoch8") != out["epoch"] & 0xFF:
+            raise WireError("epoch8 does not repeat the epoch")
     fixed_end = layout.list_at or len(buf) - (16 if layout.mac else 0)
     _check_reserved(buf, layout.fields, 1, fixed_end)
     if layout.item:
@@ -203,10 +238,12 @@ def _item(buf: bytes, layout: Layout, index: int) -> dict[str, int]:
 
 # --- DATA and ACK ---------------------------------------------------------------------------------------------------
 
+FLAG_SEALED, FLAG_SACK, FLAG_URGENT, FLAG_SHORT = 0x40, 0x20, 0x04, 0x02
+
 
 @dataclass(frozen=True)
 class CheckSeed:
-    """What the CRC32C of a frame covers beside its bytes."""
+    """What protects a frame beside its own bytes: the numbers in full, and the secret of the CRC32C."""
 
     secret: int
     cid: int
@@ -214,46 +251,75 @@ class CheckSeed:
     ack: int
     epoch: int
 
-    def raw(self) -> bytes:
-        wide = (self.secret, self.cid, self.seq, self.ack)
-        return b"".join(v.to_bytes(8, "big") for v in wide) + self.epoch.to_bytes(4, "big")
+    def meaning(self, head: bytes) -> bytes:
+        """What is protected of a header (W7): numbers in full, type, flags without URGENT; of a long frame also `tx`
+        and all from the window on."""
+        wide = b"".join(v.to_bytes(8, "big") for v in (self.cid, self.seq, self.ack)) + self.epoch.to_bytes(4, "big")
+        kept = bytes([head[0], head[1] & ~FLAG_URGENT])
+        return wide + kept + (b"" if head[1] & FLAG_SHORT else head[3:4] + head[20:])
+
+    def crc(self, head: bytes, payload: bytes) -> bytes:
+        return crc32c(self.secret.to_bytes(8, "big") + self.meaning(head) + payload).to_bytes(4, "big")
+
+
+def _frame_head(kind: str, fields: Mapping[str, Value], payload_bytes: int) -> bytes:
+    flags, sacks = fields["flags"], fields["sacks"]
+    assert isinstance(flags, int)
+    assert isinstance(sacks, list)
+    head = bytearray(16 if flags & FLAG_SHORT else 24)
+    head[0] = first_byte(FRAME_TYPES[kind])
+    if flags & FLAG_SHORT:
+        _put(head, _SHORT, fields)
+        return bytes(head)
+    tx, tx_echo = fields["tx"], fields["tx_echo"]
+    assert isinstance(tx, int)
+    assert isinstance(tx_echo, int)
+    _put(head, _FRAME, {**fields, "txs": tx << 4 | tx_echo})
+    head[22:24] = payload_bytes.to_bytes(2, "big")
+    if sacks:
+        head.append(len(sacks))
+    for sack in sacks:
+        head += sack["start"].to_bytes(4, "big") + sack["len"].to_bytes(2, "big")
+    return bytes(head)
 
 
 def frame_encode(kind: str, fields: Mapping[str, Value], seed: CheckSeed) -> bytes:
-    payload, sacks = fields["payload"], fields["sacks"]
+    """A frame with its check; `payload` travels as it is."""
+    payload = fields["payload"]
     assert isinstance(payload, bytes)
-    assert isinstance(sacks, list)
-    buf = bytearray(24)
-    buf[0] = first_byte(FRAME_TYPES[kind])
-    _put(buf, _FRAME, fields)
-    buf[22:24] = len(payload).to_bytes(2, "big")
-    if sacks:
-        buf.append(len(sacks))
-    for sack in sacks:
-        buf += sack["start"].to_bytes(4, "big") + sack["len"].to_bytes(2, "big")
-    buf += payload
-    return bytes(buf) + crc32c(seed.raw() + bytes(buf)).to_bytes(4, "big")
+    head = _frame_head(kind, fields, len(payload))
+    return head + payload + seed.crc(head, payload)
 
 
-def frame_decode(kind: str, buf: bytes, seed: CheckSeed) -> Fields:
+def _frame_parse(kind: str, buf: bytes) -> tuple[Fields, int]:
+    """The fields before the payload, and how many bytes they take."""
     if buf[0] != first_byte(FRAME_TYPES[kind]):
         raise WireError(f"first byte {buf[0]:#x} is not that of {kind}")
+    if buf[1] & FLAG_SHORT:
+        out = _get(buf, _SHORT)
+        _check_reserved(buf, _SHORT, 1, 16)
+        return {**out, "tx": 0, "tx_echo": 0, "window": 0xFFFF, "sacks": []}, 16
     out = _get(buf, _FRAME)
-    at, sacks = 24, []
-    assert isinstance(out["flags"], int)
-    if out["flags"] & _FLAG_SACK:
+    txs, at, sacks = out.pop("txs"), 24, []
+    assert isinstance(txs, int)
+    if buf[1] & FLAG_SACK:
         count, at = buf[24], 25
         for _ in range(count):
             sacks.append(
                 {"start": int.from_bytes(buf[at : at + 4], "big"), "len": int.from_bytes(buf[at + 4 : at + 6], "big")}
             )
             at += 6
-    out["sacks"], out["payload"] = sacks, buf[at:-4]
-    if len(buf) - 4 - at != int.from_bytes(buf[22:24], "big"):
+    return {**out, "tx": txs >> 4, "tx_echo": txs & 15, "sacks": sacks}, at
+
+
+def frame_decode(kind: str, buf: bytes, seed: CheckSeed) -> Fields:
+    out, at = _frame_parse(kind, buf)
+    payload = buf[at:-4]
+    if not buf[1] & FLAG_SHORT and len(payload) != int.from_bytes(buf[22:24], "big"):
         raise WireError("payload length does not match")
-    if crc32c(seed.raw() + buf[:-4]).to_bytes(4, "big") != buf[-4:]:
+    if seed.crc(buf[:at], payload) != buf[-4:]:
         raise WireError("check does not hold")
-    return out
+    return {**out, "payload": payload}
 
 
 # --- trunk batches --------------------------------------------------------------------------------------------------
@@ -271,7 +337,7 @@ class Entry:
 def trunk_encode(fields: Mapping[str, Value], entries: Sequence[Entry], pad: int, key: bytes, seq_high: int) -> bytes:
     buf = bytearray(32)
     buf[0] = first_byte(31)
-    _put(buf, _TRUNK, {**fields, "nb_entries": len(entries)})
+    _put(buf, _TRUNK, {**dict.fromkeys(_TRUNK_OPTIONAL, 0), **fields, "nb_entries": len(entries)})
     for e in entries:
         buf += bytes([0x44 if len(e.ip) == 4 else 0x46]) + len(e.frame).to_bytes(2, "big") + e.ip
         buf += e.port.to_bytes(2, "big") + e.frame
@@ -336,12 +402,16 @@ def session_keys(key: bytes, session_id: int) -> Fields:
         "mac_s2c": k[16:32],
         "check_c2s": int.from_bytes(k[32:40], "big"),
         "check_s2c": int.from_bytes(k[40:48], "big"),
-        "reset_key": k[48:],
+        "seal_key": keyed(key, b"postman seal" + session_id.to_bytes(8, "big"), 32),
     }
 
 
-def reset_token(reset_key: bytes, cid: int) -> bytes:
-    return siphash24(reset_key, cid.to_bytes(8, "big"), 16)
+def reset_key(trunk_secret: bytes) -> bytes:
+    return keyed(trunk_secret, b"postman reset", 32)[:16]
+
+
+def reset_token(key: bytes, cid: int) -> bytes:
+    return siphash24(key, cid.to_bytes(8, "big"), 16)
 
 
 def trunk_keys(secret: bytes, helper_id: int, incarnation: int) -> Fields:

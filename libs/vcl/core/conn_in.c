@@ -20,13 +20,13 @@ struct heard { /* numbers of a frame, in full (W3) */
 static bool check(const struct vcl_conn *c, const struct pmw_frame *f, const uint8_t *buf, size_t len, struct heard *h)
 {
     const struct vcl_session *s = c->s;
-    h->seq = pmw_wlsb(c->rcv.nxt, f->seq, 32);
-    h->ack = pmw_wlsb(c->snd.una, f->ack, 32);
+    h->seq = pmw_wlsb(c->rcv.nxt, f->seq, pmw_frame_number_bits(f));
+    h->ack = pmw_wlsb(c->snd.una, f->ack, pmw_frame_number_bits(f));
     struct pmw_check_seed seed = {.secret = s->dial != NULL ? s->keys.check_s2c : s->keys.check_c2s,
                                   .cid = c->cid,
                                   .seq = h->seq,
                                   .ack = h->ack,
-                                  .epoch = (uint32_t)pmw_wlsb(s->epoch, f->epoch8, 8)};
+                                  .epoch = (uint32_t)pmw_wlsb(s->epoch, f->epoch8, pmw_frame_epoch_bits(f))};
     return pmw_frame_check(buf, len, &seed);
 }
 
@@ -69,7 +69,7 @@ static void on_ack(struct vcl_conn *c, const struct pmw_frame *f, uint64_t ack)
     struct sentmap_ack r = {.nb_delivered = 0};
     uint32_t nb_in_flight = c->sent.nb_in_flight;
     uint64_t edge = ack + (uint64_t)f->window * PMW_WINDOW_UNIT_BYTES;
-    if (edge > c->snd_edge) /* W8: never shrinks; an older frame says less */
+    if (f->window != PMW_WINDOW_SILENT && edge > c->snd_edge) /* W8: never shrinks; an older frame says less */
         c->snd_edge = edge;
     if (ack > c->snd.una || c->sent.count > 0)
         vcl__sentmap_ack(&c->sent, ack, &r);

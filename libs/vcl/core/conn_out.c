@@ -100,7 +100,7 @@ void vcl__conn_kick(struct vcl_conn *c)
 uint32_t vcl__conn_window(const struct vcl_conn *c)
 {
     uint32_t units = vcl__recvbuf_window(&c->rcv) / PMW_WINDOW_UNIT_BYTES;
-    return (units > UINT16_MAX ? UINT16_MAX : units) * PMW_WINDOW_UNIT_BYTES;
+    return (units < PMW_WINDOW_SILENT ? units : PMW_WINDOW_SILENT - 1) * PMW_WINDOW_UNIT_BYTES;
 }
 
 static void put_sack(struct pmw_frame *f, uint64_t start, uint64_t end)
@@ -182,7 +182,7 @@ static int build_lost(struct vcl_conn *c, uint8_t *buf, size_t cap)
     struct sent *s = vcl__sentmap_next_lost(&c->sent);
     struct pmw_frame f = {.type = PMW_DATA,
                           .flags = PMW_F_RESEND | PMW_F_URGENT | (s->fin ? PMW_F_FIN : 0),
-                          .tx = s->tx < UINT8_MAX ? s->tx + 1 : UINT8_MAX};
+                          .tx = s->tx < PMW_TX_MAX ? s->tx + 1 : PMW_TX_MAX};
     int len = put_frame(c, &f, s->offset, s->len, buf, cap);
     if (len < 0)
         return len;

@@ -31,7 +31,7 @@ void vcl_config_defaults(struct vcl_config *c)
 
 static bool config_valid(const struct vcl_config *c)
 {
-    const uint32_t buffer_max = UINT16_MAX * PMW_WINDOW_UNIT_BYTES; /* W8 */
+    const uint32_t buffer_max = (PMW_WINDOW_SILENT - 1) * PMW_WINDOW_UNIT_BYTES; /* W8 */
     return c->alloc != NULL && c->free != NULL && c->random != NULL && c->sessions_max > 0 && c->conns_max > 0 &&
            c->backlog_max > 0 && c->sndbuf_bytes > 0 && c->sndbuf_bytes <= buffer_max && c->trunks_max > 0 &&
            c->rcvbuf_bytes >= PMW_WINDOW_UNIT_BYTES && c->rcvbuf_bytes <= buffer_max &&
@@ -46,7 +46,7 @@ static uint32_t payload_max(const struct vcl_config *c)
     uint32_t around = PMW_TRUNK_HEADER_BYTES + PMW_TRUNK_TAG_BYTES + PMW_ENTRY_LONG_V6_BYTES + PMW_FRAME_HEADER_BYTES +
                       1 + PMW_SACK_MAX * PMW_SACK_RANGE_BYTES + PMW_CHECK_BYTES;
     uint32_t room = c->trunk_bytes_max - around;
-    return c->server_id == 0 || room > PMW_PAYLOAD_BYTES_MAX ? PMW_PAYLOAD_BYTES_MAX : room;
+    return c->server_id == 0 || room > PMW_PAYLOAD_BYTES_BASE ? PMW_PAYLOAD_BYTES_BASE : room;
 }
 
 static void lists_init(struct vcl_engine *e)
@@ -67,6 +67,7 @@ int vcl_engine_new(struct vcl_engine **out, const struct vcl_config *config)
     if (e == NULL)
         return VCL_ERR_NOMEM;
     e->cfg = *config;
+    pmw_reset_key(e->reset_key, config->trunk_secret);
     e->mem = mem;
     e->payload_max = payload_max(config);
     lists_init(e);

@@ -55,7 +55,7 @@ static enum verdict flip_every_byte(struct testnet *n, struct flight *f)
     struct vcl_datagram out;
     struct vcl_event ev;
     for (size_t i = 0; i < f->len; i++) {
-        uint8_t bytes[PMW_TRUNK_BYTES_MAX];
+        uint8_t bytes[PMW_FRAME_BYTES_MAX];
         memcpy(bytes, f->bytes, f->len);
         bytes[i] ^= (uint8_t)(1 + below((uint64_t *)n->filter_ctx, 255));
         struct visible before = look(n, e), after;

@@ -33,7 +33,8 @@ static void home_probe(struct vcl_session *s, const struct vcl_path *path)
                           .epoch = s->epoch - 1,
                           .server_id = s->dial->server_id,
                           .helper_id = path->helper_id,
-                          .shard = s->dial->shard};
+                          .shard = s->dial->shard,
+                          .bytes = PMW_PROBE_BYTES};
     int len = pmw_probe_encode(buf, sizeof(buf), PMW_PROBE, &p);
     pmw_control_seal(buf, (size_t)len, s->keys.mac_c2s);
     vcl__ctl_push(s->e, &(struct route){.addr = path->addr}, buf, len);

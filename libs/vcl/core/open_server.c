@@ -48,7 +48,7 @@ static void answer(struct vcl_engine *e, const struct route *to, const struct vc
                              .rwnd = e->cfg.rcvbuf_bytes,
                              .max_hold_us = MAX_HOLD_US,
                              .max_ack_delay_us = (uint16_t)e->cfg.max_ack_delay_us};
-    pmw_reset_token(a.reset_token, s->keys.reset_key, c->cid);
+    pmw_reset_token(a.reset_token, e->reset_key, c->cid);
     int len = pmw_open_ack_encode(buf, sizeof(buf), &a);
     pmw_control_seal(buf, (size_t)len, s->keys.mac_s2c);
     e->stats.frames_out++;

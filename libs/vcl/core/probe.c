@@ -36,7 +36,8 @@ void vcl__probe_send(struct vcl_session *s)
                           .epoch = s->epoch,
                           .server_id = d->server_id,
                           .helper_id = d->active.helper_id,
-                          .shard = d->shard};
+                          .shard = d->shard,
+                          .bytes = PMW_PROBE_BYTES};
     int len = pmw_probe_encode(buf, sizeof(buf), PMW_PROBE, &p);
     pmw_control_seal(buf, (size_t)len, s->keys.mac_c2s);
     vcl__ctl_push(s->e, &s->route, buf, len);

@@ -195,6 +195,7 @@ struct vcl_conn {
 
 struct vcl_engine {
     struct vcl_config cfg;
+    uint8_t reset_key[16]; /* of the reset tokens in OPEN_ACK (C9) */
     struct mem mem;
     uint64_t now, lag_us;
     bool stood_still; /* S16: nobody has called us for half of T_hold; until the next on_timer */

@@ -181,16 +181,16 @@ static void relay_forward(struct testnet *n, struct testnet_relay *r, const stru
         return;
     }
     struct pmw_trunk h;
-    struct pmw_entry entry;
+    struct pmw_any_entry entry;
     size_t at = PMW_TRUNK_HEADER_BYTES;
     int rc;
     if (r->dead_to_client || pmw_trunk_decode(f->bytes, f->len, &h) != 0 ||
         !pmw_trunk_check(f->bytes, f->len, keys.to_helper, 0))
         return;
     while ((rc = pmw_entry_next(f->bytes, f->len - PMW_TRUNK_TAG_BYTES, &at, &entry)) > 0) {
-        out.len = entry.frame_len;
-        out.to = entry.client;
-        memcpy(out.bytes, entry.frame, entry.frame_len);
+        out.len = entry.as_long.frame_len;
+        out.to = entry.as_long.client;
+        memcpy(out.bytes, entry.as_long.frame, entry.as_long.frame_len);
         out.number = n->number++;
         launch(n, &out);
     }

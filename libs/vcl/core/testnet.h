@@ -14,7 +14,7 @@ struct flight { /* a datagram on its way */
     uint64_t at, number;
     struct pmw_addr from, to;
     size_t len;
-    uint8_t bytes[PMW_TRUNK_BYTES_MAX];
+    uint8_t bytes[PMW_FRAME_BYTES_MAX];
 };
 
 struct testnet;

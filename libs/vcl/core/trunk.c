@@ -90,19 +90,26 @@ static int trunk_authenticate(struct vcl_engine *e, const uint8_t *buf, size_t l
     return *out == NULL ? VCL_DROP_LIMIT : 0;
 }
 
+static int long_receive(struct vcl_engine *e, struct trunk *t, const struct pmw_entry *entry)
+{
+    struct route from = {.trunk = t, .trunk_generation = t->generation, .addr = entry->client};
+    if (pmw_type_of(entry->frame, entry->frame_len) == PMW_DATA)
+        e->stats.trunk_data_entries_in++;
+    return vcl__frame_receive(e, &from, entry->frame, entry->frame_len);
+}
+
 static int entries_receive(struct vcl_engine *e, struct trunk *t, uint16_t nb_entries, const uint8_t *buf, size_t len)
 {
-    struct pmw_entry entry;
+    struct pmw_any_entry entry;
     uint32_t nb = 0;
     size_t at = PMW_TRUNK_HEADER_BYTES, end = len - PMW_TRUNK_TAG_BYTES;
     int rc, first_drop = 0;
     while ((rc = pmw_entry_next(buf, end, &at, &entry)) > 0) {
-        struct route from = {.trunk = t, .trunk_generation = t->generation, .addr = entry.client};
         e->stats.trunk_entries_in++;
         nb++;
-        if (pmw_type_of(entry.frame, entry.frame_len) == PMW_DATA)
-            e->stats.trunk_data_entries_in++;
-        int drop = vcl__frame_receive(e, &from, entry.frame, entry.frame_len);
+        int drop = entry.kind == PMW_ENTRY_LONG_V4 || entry.kind == PMW_ENTRY_LONG_V6
+                       ? long_receive(e, t, &entry.as_long)
+                       : vcl__drop(e, VCL_DROP_TRUNK_ENTRY);
         if (first_drop == 0)
             first_drop = drop;
     }
@@ -145,7 +152,7 @@ static int entry_put(struct vcl_engine *e, uint8_t *buf, size_t cap, const struc
  * built. */
 static int entry_next(struct vcl_engine *e, struct trunk *t, uint8_t *buf, size_t space)
 {
-    uint8_t frame[PMW_FRAME_BYTES_MAX];
+    uint8_t frame[PMW_FRAME_BYTES_BASE];
     struct vcl_session *s = NULL;
     if (space <= PMW_ENTRY_LONG_V6_BYTES)
         return -1;

@@ -57,13 +57,14 @@ static void seal_control(const struct forge *f, uint8_t *buf, size_t len, int ty
 static void seal_batch(const struct forge *f, uint8_t *buf, size_t len, bool to_server)
 {
     struct pmw_trunk_keys keys;
-    struct pmw_entry e;
+    struct pmw_any_entry e;
     size_t at = PMW_TRUNK_HEADER_BYTES;
     if (len < PMW_TRUNK_BYTES_MIN || len > PMW_TRUNK_BYTES_MAX)
         return;
     while (pmw_entry_next(buf, len - PMW_TRUNK_TAG_BYTES, &at, &e) == 1) {
-        if (pmw_type_of(e.frame, e.frame_len) != PMW_TRUNK)
-            forge_seal(f, buf + (e.frame - buf), e.frame_len, to_server);
+        bool is_long = e.kind == PMW_ENTRY_LONG_V4 || e.kind == PMW_ENTRY_LONG_V6;
+        if (is_long && pmw_type_of(e.as_long.frame, e.as_long.frame_len) != PMW_TRUNK)
+            forge_seal(f, buf + (e.as_long.frame - buf), e.as_long.frame_len, to_server);
     }
     uint16_t helper_id = to_server ? (uint16_t)number(buf + 4, 2) : f->helper_id;
     uint32_t incarnation = to_server ? (uint32_t)number(buf + 8, 4) : f->helper_incarnation;

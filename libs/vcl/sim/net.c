@@ -241,7 +241,7 @@ static void send_junk(struct net *net, uint64_t now, const struct datagram *targ
 void net_send(struct net *net, uint64_t now, const struct pmw_addr *from, const struct pmw_addr *to, const uint8_t *buf,
               size_t len)
 {
-    assert(len > 0 && len <= PMW_TRUNK_BYTES_MAX);
+    assert(len > 0 && len <= PMW_FRAME_BYTES_MAX);
     struct datagram *d = datagram_new(net);
     *d = (struct datagram){.from = *from, .to = *to, .len = (uint16_t)len};
     d->from_host = (uint8_t)host_of_addr(from);

@@ -34,7 +34,7 @@ struct datagram {
     uint8_t from_host, to_host;
     uint16_t len;
     struct datagram *next; /* in a receive queue or the free list */
-    uint8_t bytes[PMW_TRUNK_BYTES_MAX];
+    uint8_t bytes[PMW_FRAME_BYTES_MAX];
 };
 
 /* Faults of one directed link, each until its time. */

@@ -8,7 +8,7 @@
 
 /* The smallest segment that holds the largest C-frame (wire.h), in IPv6. */
 enum {
-    SEGMENT_BYTES_MIN = PMW_TRUNK_HEADER_BYTES + PMW_ENTRY_LONG_V6_BYTES + PMW_FRAME_BYTES_MAX + PMW_TRUNK_TAG_BYTES,
+    SEGMENT_BYTES_MIN = PMW_TRUNK_HEADER_BYTES + PMW_ENTRY_LONG_V6_BYTES + PMW_FRAME_BYTES_BASE + PMW_TRUNK_TAG_BYTES,
     SHORT_HOLD_US = 500000,
     CLEAN_CRASH_WITHIN_US = 20000, /* while connections open and their streams are young ... */
     CLEAN_CRASH_BYTES = 2 << 20,   /* ... and long */

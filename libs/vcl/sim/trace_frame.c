@@ -125,12 +125,16 @@ static void add_trunk(const struct trace *t, struct line *l, const uint8_t *buf,
         return;
     add(l, "TRUNK #%" PRIu32 " inc %" PRIu32 " n %u {", h.batch_seq, h.incarnation, h.nb_entries);
     size_t at = PMW_TRUNK_HEADER_BYTES;
-    struct pmw_entry entry;
+    struct pmw_any_entry entry;
     int got;
     while ((got = pmw_entry_next(buf, len - PMW_TRUNK_TAG_BYTES, &at, &entry)) == 1) {
-        unsigned host = host_of_addr(&entry.client);
+        if (entry.kind != PMW_ENTRY_LONG_V4 && entry.kind != PMW_ENTRY_LONG_V6) {
+            add(l, " kind %02x,", entry.kind);
+            continue;
+        }
+        unsigned host = host_of_addr(&entry.as_long.client);
         add(l, " %s:", host == HOST_NONE ? "?" : host_name(host));
-        add_frame(t, l, entry.frame, entry.frame_len);
+        add_frame(t, l, entry.as_long.frame, entry.as_long.frame_len);
         add(l, ",");
     }
     add(l, got < 0 ? " bad entry }" : " }");

@@ -122,7 +122,7 @@ typedef void frame_visitor(struct simulation *sim, const uint8_t *frame, size_t 
 static void each_frame(struct simulation *sim, const uint8_t *buf, size_t len, uint16_t path, frame_visitor *visit)
 {
     struct pmw_trunk trunk;
-    struct pmw_entry entry;
+    struct pmw_any_entry entry;
     if (pmw_type_of(buf, len) != PMW_TRUNK) {
         visit(sim, buf, len, path);
         return;
@@ -130,8 +130,10 @@ static void each_frame(struct simulation *sim, const uint8_t *buf, size_t len, u
     if (pmw_trunk_decode(buf, len, &trunk) < 0)
         return;
     size_t at = PMW_TRUNK_HEADER_BYTES;
-    while (pmw_entry_next(buf, len - PMW_TRUNK_TAG_BYTES, &at, &entry) == 1)
-        visit(sim, entry.frame, entry.frame_len, trunk.helper_id);
+    while (pmw_entry_next(buf, len - PMW_TRUNK_TAG_BYTES, &at, &entry) == 1) {
+        if (entry.kind == PMW_ENTRY_LONG_V4 || entry.kind == PMW_ENTRY_LONG_V6)
+            visit(sim, entry.as_long.frame, entry.as_long.frame_len, trunk.helper_id);
+    }
 }
 
 /* S5: what belongs to a connection goes where the highest accepted epoch says, and that never goes back. */

@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t again[PMW_TRUNK_BYTES_MAX] = {0};
     size_t end = size - PMW_TRUNK_TAG_BYTES, at = PMW_TRUNK_HEADER_BYTES, to = PMW_TRUNK_HEADER_BYTES;
     REQUIRE(pmw_trunk_encode(again, sizeof(again), &h) == PMW_TRUNK_HEADER_BYTES);
-    struct pmw_entry e;
+    struct pmw_any_entry e;
     int rc;
     for (size_t before = at; (rc = pmw_entry_next(data, end, &at, &e)) == 1; before = at) {
         REQUIRE(at > before && at <= end);

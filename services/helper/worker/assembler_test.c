@@ -41,7 +41,7 @@ static int tear_down(void **state)
 
 static enum relay_drop push(struct fixture *f, int server, uint64_t now, uint16_t payload_len, bool urgent)
 {
-    uint8_t frame[PMW_FRAME_BYTES_MAX];
+    uint8_t frame[PMW_FRAME_BYTES_BASE];
     const struct pmw_entry entry = {
         .client = CLIENT, .frame = frame, .frame_len = (uint16_t)data_frame(frame, now, payload_len, 0)};
 
@@ -96,9 +96,9 @@ static void test_every_fill_level_decodes(void **state)
     struct pmw_trunk header;
     struct pmw_entry entries[PMW_TRUNK_ENTRIES_MAX];
 
-    for (uint16_t payload = 0; payload <= PMW_PAYLOAD_BYTES_MAX; payload++) {
+    for (uint16_t payload = 0; payload <= PMW_PAYLOAD_BYTES_BASE; payload++) {
         push(f, 0, 0, payload, false);
-        push(f, 0, 0, PMW_PAYLOAD_BYTES_MAX - payload, false); /* together near the segment size: pads of 0 .. n */
+        push(f, 0, 0, PMW_PAYLOAD_BYTES_BASE - payload, false); /* together near the segment size: pads of 0 .. n */
         assembler_flush_due(&f->assembler, f->servers, HOLD_US);
         for (int i = 0; i < f->sink.nb_sent; i++) {
             assert_true(f->sink.sent[i].len <= TRUNK_BYTES);

@@ -13,12 +13,14 @@ static int walk(const struct pmw_trunk *header, const uint8_t *buf, size_t len, 
 
     assert(header->nb_entries <= PMW_TRUNK_ENTRIES_MAX); /* pmw_trunk_decode's promise */
     do {
-        struct pmw_entry entry;
+        struct pmw_any_entry entry;
         found = pmw_entry_next(buf, len - PMW_TRUNK_TAG_BYTES, &at, &entry);
         if (found < 0 || (found > 0 && nb_entries == header->nb_entries))
             return -RELAY_DROP_TRUNK_ENTRY;
+        if (found > 0 && entry.kind != PMW_ENTRY_LONG_V4 && entry.kind != PMW_ENTRY_LONG_V6)
+            return -RELAY_DROP_TRUNK_ENTRY;
         if (found > 0)
-            entries[nb_entries++] = entry;
+            entries[nb_entries++] = entry.as_long;
     } while (found > 0);
     return nb_entries == header->nb_entries ? nb_entries : -RELAY_DROP_TRUNK_ENTRY;
 }

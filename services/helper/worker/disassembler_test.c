@@ -9,7 +9,7 @@ struct fixture {
     struct server_table servers;
     struct relay_server server;
     struct pmw_entry entry;
-    uint8_t frame[PMW_FRAME_BYTES_MAX], batch[PMW_TRUNK_BYTES_MAX];
+    uint8_t frame[PMW_FRAME_BYTES_BASE], batch[PMW_TRUNK_BYTES_MAX];
     size_t len;
 };
 

@@ -39,7 +39,7 @@ static int drop(struct relay *r, enum relay_drop reason)
 static bool config_is_valid(const struct relay_config *c)
 {
     const uint32_t trunk_bytes_min =
-        PMW_TRUNK_HEADER_BYTES + PMW_ENTRY_LONG_V6_BYTES + PMW_FRAME_BYTES_MAX + PMW_TRUNK_TAG_BYTES;
+        PMW_TRUNK_HEADER_BYTES + PMW_ENTRY_LONG_V6_BYTES + PMW_FRAME_BYTES_BASE + PMW_TRUNK_TAG_BYTES;
 
     return c->flows_max >= 2 * FLOW_WAYS && (c->flows_max & (c->flows_max - 1)) == 0 && c->flows_max <= 1u << 24 &&
            c->servers_max >= 1 && c->servers_max <= 65536 && c->trunk_bytes_max >= trunk_bytes_min &&
@@ -175,7 +175,7 @@ int relay_client_datagram(struct relay *r, uint64_t now, const struct pmw_addr *
     struct pmw_route route;
     int type = pmw_type_of(buf, len);
 
-    if (type < 0 || len > PMW_FRAME_BYTES_MAX)
+    if (type < 0 || len > PMW_FRAME_BYTES_BASE)
         return drop(r, RELAY_DROP_MALFORMED);
     if (!client_sends((uint8_t)type))
         return drop(r, RELAY_DROP_NOT_FOR_HELPER);

@@ -110,10 +110,10 @@ static inline uint64_t cid_of(uint16_t server_id, uint8_t shard, uint32_t slot)
 /* A DATA frame; the check is the endpoints' business. */
 static inline size_t data_frame(uint8_t *buf, uint64_t cid, uint16_t payload_len, uint8_t flags)
 {
-    static const uint8_t payload[PMW_PAYLOAD_BYTES_MAX] = "payload";
+    static const uint8_t payload[PMW_PAYLOAD_BYTES_BASE] = "payload";
     const struct pmw_frame f = {
         .type = PMW_DATA, .flags = PMW_F_CHECK | flags, .epoch8 = 1, .cid = cid, .payload_len = payload_len};
-    int len = pmw_frame_encode(buf, PMW_FRAME_BYTES_MAX, &f, payload);
+    int len = pmw_frame_encode(buf, PMW_FRAME_BYTES_BASE, &f, payload);
 
     assert_true(len > 0);
     return (size_t)len;
@@ -121,15 +121,20 @@ static inline size_t data_frame(uint8_t *buf, uint64_t cid, uint16_t payload_len
 
 static inline size_t probe_frame(uint8_t *buf, uint16_t server_id)
 {
-    const struct pmw_probe f = {
-        .session_id = 11, .nonce = 22, .epoch = 1, .server_id = server_id, .helper_id = HELPER_ID};
-    return (size_t)pmw_probe_encode(buf, PMW_FRAME_BYTES_MAX, PMW_PROBE, &f);
+    const struct pmw_probe f = {.session_id = 11,
+                                .nonce = 22,
+                                .epoch = 1,
+                                .server_id = server_id,
+                                .helper_id = HELPER_ID,
+                                .bytes = PMW_PROBE_BYTES};
+    return (size_t)pmw_probe_encode(buf, PMW_FRAME_BYTES_BASE, PMW_PROBE, &f);
 }
 
 /* Opens a recorded batch as its server would: tag, header, each entry; returns the number of entries. */
 static inline int open_batch(const struct sent *sent, const struct relay_server *s, struct pmw_trunk *header,
                              struct pmw_entry *entries)
 {
+    struct pmw_any_entry entry;
     size_t at = PMW_TRUNK_HEADER_BYTES;
     int nb_entries = 0;
 
@@ -137,8 +142,10 @@ static inline int open_batch(const struct sent *sent, const struct relay_server 
     assert_true(pmw_addr_equal(&sent->to, &s->addr));
     assert_true(pmw_trunk_check(sent->buf, sent->len, s->trunk_key_to_server, 0));
     assert_int_equal(pmw_trunk_decode(sent->buf, sent->len, header), 0);
-    while (pmw_entry_next(sent->buf, sent->len - PMW_TRUNK_TAG_BYTES, &at, &entries[nb_entries]) > 0)
-        nb_entries++;
+    while (pmw_entry_next(sent->buf, sent->len - PMW_TRUNK_TAG_BYTES, &at, &entry) > 0) {
+        assert_true(entry.kind == PMW_ENTRY_LONG_V4 || entry.kind == PMW_ENTRY_LONG_V6);
+        entries[nb_entries++] = entry.as_long;
+    }
     assert_int_equal(at, sent->len - PMW_TRUNK_TAG_BYTES);
     assert_int_equal(nb_entries, header->nb_entries);
     return nb_entries;

@@ -59,7 +59,7 @@ static int client_sends(struct fixture *f, uint64_t now, const uint8_t *frame, s
 
 static int client_sends_data(struct fixture *f, uint64_t now, uint64_t cid)
 {
-    uint8_t frame[PMW_FRAME_BYTES_MAX];
+    uint8_t frame[PMW_FRAME_BYTES_BASE];
     return client_sends(f, now, frame, data_frame(frame, cid, 64, 0));
 }
 
@@ -85,7 +85,7 @@ static void test_a_connection_id_finds_its_shard(void **state)
 static void test_session_frames_go_where_they_say_at_once(void **state)
 {
     struct fixture *f = *state;
-    uint8_t frame[PMW_FRAME_BYTES_MAX];
+    uint8_t frame[PMW_FRAME_BYTES_BASE];
     struct pmw_trunk header;
     struct pmw_entry entries[PMW_TRUNK_ENTRIES_MAX];
     const struct pmw_open open = {.session_id = 8, .open_nonce = 1, .epoch = 1, .server_id = 1, .shard = 1};
@@ -103,7 +103,7 @@ static void test_session_frames_go_where_they_say_at_once(void **state)
 static void test_urgent_data_and_reset_are_not_held(void **state)
 {
     struct fixture *f = *state;
-    uint8_t frame[PMW_FRAME_BYTES_MAX];
+    uint8_t frame[PMW_FRAME_BYTES_BASE];
     const struct pmw_reset reset = {.cid = cid_of(1, 0, 5), .epoch = 1};
 
     assert_int_equal(client_sends(f, 0, frame, data_frame(frame, cid_of(1, 0, 5), 64, PMW_F_URGENT)), 0);
@@ -115,7 +115,7 @@ static void test_urgent_data_and_reset_are_not_held(void **state)
 static void test_probe_is_answered_and_passed_on(void **state)
 {
     struct fixture *f = *state;
-    uint8_t frame[PMW_FRAME_BYTES_MAX];
+    uint8_t frame[PMW_FRAME_BYTES_BASE];
     struct pmw_probe pong;
 
     for (int draining = 0; draining < 2; draining++) {
@@ -181,7 +181,7 @@ static void test_garbage_changes_counters_only(void **state)
 static void test_truncated_frames_are_malformed(void **state)
 {
     struct fixture *f = *state;
-    uint8_t frame[PMW_FRAME_BYTES_MAX + 1] = {0};
+    uint8_t frame[PMW_FRAME_BYTES_BASE + 1] = {0};
     size_t probe_len = probe_frame(frame, 1);
 
     for (size_t len = 0; len < probe_len; len++)
@@ -196,7 +196,7 @@ static void test_truncated_frames_are_malformed(void **state)
 static void test_a_batch_becomes_one_frame_per_client(void **state)
 {
     struct fixture *f = *state;
-    uint8_t frame[PMW_FRAME_BYTES_MAX], batch[PMW_TRUNK_BYTES_MAX];
+    uint8_t frame[PMW_FRAME_BYTES_BASE], batch[PMW_TRUNK_BYTES_MAX];
     struct pmw_entry entry = {.client = CLIENT, .frame = frame};
 
     entry.frame_len = (uint16_t)data_frame(frame, cid_of(1, 0, 5), 64, 0);
@@ -218,7 +218,7 @@ static void test_a_batch_becomes_one_frame_per_client(void **state)
 static void test_without_buffers_frames_are_dropped_and_counted(void **state)
 {
     struct fixture *f = *state;
-    uint8_t frame[PMW_FRAME_BYTES_MAX], batch[PMW_TRUNK_BYTES_MAX];
+    uint8_t frame[PMW_FRAME_BYTES_BASE], batch[PMW_TRUNK_BYTES_MAX];
     struct pmw_entry entry = {.client = CLIENT_V6, .frame = frame};
 
     entry.frame_len = (uint16_t)data_frame(frame, cid_of(1, 0, 5), 64, 0);

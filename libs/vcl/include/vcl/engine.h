@@ -61,7 +61,7 @@ struct vcl_config {
     uint32_t sessions_max;               /* 65536 */
     uint32_t conns_max;                  /* 65536 */
     uint32_t backlog_max;                /* accepted and not yet taken by the application: 1024 */
-    uint32_t sndbuf_bytes, rcvbuf_bytes; /* per connection: 262144; at most 16 MiB - 256 */
+    uint32_t sndbuf_bytes, rcvbuf_bytes; /* per connection: 262144; at most 16 MiB - 512 */
     uint32_t trunk_bytes_max;            /* trunk segment: 1440 */
     uint32_t trunks_max;                 /* helper workers a server talks to: 256 */
 
@@ -106,7 +106,7 @@ int vcl_engine_receive(struct vcl_engine *e, uint64_t now, const struct pmw_addr
 struct vcl_datagram {
     struct pmw_addr to;
     size_t len;
-    uint8_t bytes[PMW_TRUNK_BYTES_MAX];
+    uint8_t bytes[PMW_FRAME_BYTES_MAX]; /* a batch is at most PMW_TRUNK_BYTES_MAX */
 };
 /* Writes the next datagram; 1 = written, 0 = nothing to send now. Call until 0. Server replies that go through one
  * helper are packed into trunk batches here; equal-sized neighbours to one address may be sent with UDP GSO. */

@@ -37,9 +37,9 @@ enum pmw_type {
     PMW_BUSY = 12,            /* connection scope, no MAC: helper -> client, a frame was not taken (O3) */
     PMW_STATELESS_RESET = 13, /* connection scope, reset token: a successor of the server -> client (C9) */
     PMW_RESET = 14,           /* connection scope, MAC: either way; aborts one connection */
-    PMW_ECHO = 16,      /* session scope, MAC: server -> client, answers PROBE */
-    PMW_REFUSED = 17,   /* session scope, MAC: server -> client, answers OPEN */
-    PMW_TRUNK = 31,     /* trunk batch between a helper worker and a server shard */
+    PMW_ECHO = 16,            /* session scope, MAC: server -> client, answers PROBE */
+    PMW_REFUSED = 17,         /* session scope, MAC: server -> client, answers OPEN */
+    PMW_TRUNK = 31,           /* trunk batch between a helper worker and a server shard */
 };
 
 enum pmw_flag {
@@ -53,12 +53,15 @@ enum pmw_flag {
 };
 #define PMW_FLAGS_KNOWN                                                                                                \
     (PMW_F_CHECK | PMW_F_SEALED | PMW_F_SACK | PMW_F_FIN | PMW_F_RESEND | PMW_F_URGENT | PMW_F_SHORT)
-#define PMW_FLAGS_SHORT (PMW_F_CHECK | PMW_F_SEALED | PMW_F_URGENT | PMW_F_SHORT) /* all that a short frame may have */
+#define PMW_FLAGS_SHORT (PMW_F_CHECK | PMW_F_SEALED | PMW_F_URGENT | PMW_F_SHORT) /* all that a short frame may have   \
+                                                                                   */
 
 /* --- limits ------------------------------------------------------------------------------- */
 enum {
     PMW_FRAME_HEADER_BYTES = 24,   /* DATA and ACK, before SACK */
     PMW_SHORT_HEADER_BYTES = 16,   /* DATA and ACK with PMW_F_SHORT */
+    PMW_SHORT_EPOCH_MAX = 15,      /* the low 4 bits */
+    PMW_TX_MAX = 15,               /* 15: so often or more */
     PMW_CONTROL_HEADER_BYTES = 16, /* first byte, flags, epoch8, zero, id 8, epoch 4 */
     PMW_CHECK_BYTES = 4,
     PMW_SEAL_BYTES = 20, /* packet number 4 (low 32 bits), tag 16 */
@@ -100,9 +103,11 @@ enum {
     PMW_TRUNK_BYTES_MIN = 40,
     PMW_ENTRY_LONG_V4_BYTES = 9, /* kind 1, length 2, address 4, port 2 */
     PMW_ENTRY_LONG_V6_BYTES = 21,
-    PMW_ENTRY_SHORT_BYTES_MAX = 10, /* before the payload: 2 + 2 index, 1, 2, 2, ... see pmw_short */
-    PMW_ENTRY_INDEX_MAX = 524287,   /* 19 bits; below 2,048 it takes one byte beside the first */
+    PMW_ENTRY_SHORT_BYTES_MAX =
+        9, /* before the payload: first 1, index 2, epoch and generation 1, seq 2, ack 2, length 1 */
+    PMW_ENTRY_INDEX_MAX = 524287, /* 19 bits; below 2,048 it takes one byte beside the first */
     PMW_ENTRY_BIND_BYTES_MAX = 33,
+    PMW_NACK_COUNT_MAX = 256,
     PMW_TRUNK_ENTRIES_MAX = 128,
 };
 _Static_assert(PMW_TRUNK_HEADER_BYTES + PMW_ENTRY_LONG_V6_BYTES + PMW_FRAME_BYTES_BASE + PMW_TRUNK_TAG_BYTES <= 1452,
@@ -133,7 +138,7 @@ struct pmw_sack {
  * With PMW_F_SHORT (W10):
  *  0 ver|type 1   1 flags 1   2 epoch low 4 bits 1   3 zero 1   4 CID 8   12 seq low 16   14 ack low 16   16 payload
  *    CRC32C 4. The payload's length is what the datagram leaves. tx and tx_echo are 0, the window is silent.
- * With PMW_F_SEALED: packet number 4 and tag 16 in place of the CRC32C. */
+ * With PMW_F_SEALED: packet number 4 and tag 16 in place of the CRC32C. Exactly one of PMW_F_CHECK and PMW_F_SEALED. */
 struct pmw_frame {
     uint8_t type, flags;
     uint8_t epoch8; /* short: 4 bits */
@@ -169,11 +174,12 @@ struct pmw_check_seed {
 };
 
 /* Control frames share:  0 ver|type   1 flags (0)   2 epoch low 8   3 zero   4 id 8   12 epoch 4
- * and end in MAC 16 = SipHash-2-4-128(key of session and direction, all bytes before it), except PONG. */
-enum pmw_feature {               /* in OPEN: what the client offers; in OPEN_ACK: what the connection has */
-    PMW_FEATURE_AES_256_GCM = 1, /* payload encrypted end to end (W11) */
-    PMW_FEATURE_CHACHA20_POLY1305 = 2,
-    PMW_FEATURE_SHORT = 4, /* short frames (W10) */
+ * and end in MAC 16 = SipHash-2-4-128(key of session and direction, all bytes before it), except PONG. BUSY and
+ * STATELESS_RESET have only the first byte and the id in common with them: who sends them has no key. */
+enum pmw_feature { /* in OPEN: what the client offers; in OPEN_ACK: what the connection has */
+                   PMW_FEATURE_AES_256_GCM = 1, /* payload encrypted end to end (W11) */
+                   PMW_FEATURE_CHACHA20_POLY1305 = 2,
+                   PMW_FEATURE_SHORT = 4, /* short frames (W10) */
 };
 struct pmw_open { /* 16 nonce 8, 24 server_id 2, 26 shard 1, 27 zero, 28 client_port 2, 30 zero 2,
                      32 rwnd 4, 36 features 4, 40 token 64, 104 cookie 16 (zeros: none), 120 MAC */
@@ -209,11 +215,15 @@ struct pmw_refused { /* 16 nonce 8, 24 reason 1, 25 zero 3, 28 MAC */
 struct pmw_resume_conn { /* client's view of one connection */
     uint64_t cid, rcv_nxt, snd_una, snd_nxt;
 };
-struct pmw_resume { /* 16 nonce 8, 24 server_id 2, 26 helper_id 2, 28 count 1, 29 shard 1, 30 zero 2, 32 list, MAC */
+enum pmw_resume_flag {
+    PMW_RESUME_PLANNED = 0x01, /* make-before-break (S19) */
+};
+struct pmw_resume { /* 16 nonce 8, 24 server_id 2, 26 helper_id 2, 28 count 1, 29 shard 1, 30 flags 1, 31 zero 1,
+                       32 list, MAC */
     uint64_t session_id, nonce;
     uint32_t epoch;
-    uint16_t server_id, helper_id; /* helper_id 0 = direct path */
-    uint8_t shard, nb_conns;
+    uint16_t server_id, helper_id;  /* helper_id 0 = direct path */
+    uint8_t shard, nb_conns, flags; /* enum pmw_resume_flag */
     struct pmw_resume_conn conns[PMW_RESUME_CONNS_MAX];
 };
 #define PMW_WINDOW_GONE UINT32_MAX /* in RESUME_ACK: the server has no such connection */
@@ -227,15 +237,15 @@ struct pmw_resume_ack { /* 16 nonce 8, 24 challenge 8, 32 count 1, 33 zero 3, 36
     uint8_t nb_conns;
     struct pmw_resume_ack_conn conns[PMW_RESUME_CONNS_MAX];
 };
-struct pmw_path { /* PATH_CHALLENGE, PATH_RESPONSE: 16 challenge 8, 24 server_id 2, 26 helper_id 2, 28 shard 1, 29 zero 3,
-                     32 MAC. The response repeats the challenge, by the path that it names. */
+struct pmw_path { /* PATH_CHALLENGE, PATH_RESPONSE: 16 challenge 8, 24 server_id 2, 26 helper_id 2, 28 shard 1, 29 zero
+                     3, 32 MAC. The response repeats the challenge, by the path that it names. */
     uint64_t session_id, challenge;
     uint32_t epoch;
     uint16_t server_id, helper_id;
     uint8_t shard;
 };
-struct pmw_busy { /*  0 ver|type 1   1 flags 0   2 zero 2   4 CID 8   12 seq of the frame that was not taken, as it said it 4
-                     16 retry_after_us 4   20 helper_id 2   22 zero 2 */
+struct pmw_busy { /*  0 ver|type 1   1 flags 0   2 zero 2   4 CID 8   12 seq of the frame that was not taken, as it said
+                     it 4 16 retry_after_us 4   20 helper_id 2   22 zero 2 */
     uint64_t cid;
     uint32_t seq, retry_after_us;
     uint16_t helper_id;
@@ -244,8 +254,8 @@ struct pmw_stateless_reset { /* 0 ver|type 1   1 zero 3   4 CID 8   12 reset tok
     uint64_t cid;
     uint8_t reset_token[16];
 };
-struct pmw_probe { /* PROBE and ECHO: 16 nonce 8, 24 server_id 2, 26 helper_id 2, 28 shard 1, 29 zero 1, 30 bytes 2, 32 MAC.
-                      bytes: whole length of the PROBE; zeros fill it up before the MAC. ECHO repeats it, unpadded.
+struct pmw_probe { /* PROBE and ECHO: 16 nonce 8, 24 server_id 2, 26 helper_id 2, 28 shard 1, 29 zero 1, 30 bytes 2, 32
+                      MAC. bytes: whole length of the PROBE; zeros fill it up before the MAC. ECHO repeats it, unpadded.
                       PONG: 16 nonce 8, 24 helper_id 2, 26 state 2 (1 = draining), 28 incarnation 4, 32 zero 16 */
     uint64_t session_id, nonce;
     uint32_t epoch;
@@ -274,19 +284,18 @@ struct pmw_route {
 /*  0 ver|type   1 flags   2 entry count 2   4 helper_id 2   6 worker 1   7 shard 1
  *  8 sender incarnation 4   12 batch_seq 4   16 ack_batch 4   20 ack_bits 4 (bit i: ack_batch - 1 - i has arrived too)
  * 24 server -> helper: credit_limit 4; helper -> server: demand 4, absolute as the limit is (O1)
+ * 16, 20 and 24 are zero without their flag
  * 28 hold_us 2 (helper: mean hold of this batch; server: age of the oldest unread message)
  * 30 ce_count 2 (datagrams of the other side that arrived marked, modulo 2^16)   32 entries ... [PAD]   tag 8
  *
  * Entries, by the top two bits of their first byte:
  *  00 PAD: 0x00, zeros up to the tag.
  *  01 Long: kind (0x40 | family) 1, frame length 2, client address 4|16, client port 2, C-frame.
- *  10 Short (T6), of a bound flow: 10 T E X iii.  T: ACK, no length, no payload; E: sealed, ends in 20 bytes, else in 4;
- *     X: 2 more index bytes, else 1; iii: top bits of the index.   index 1|2   epoch low 4 bits, generation low 4 bits 1
- *     seq 2   ack 2   [payload length 1]   payload   check 4 or packet number and tag 20.
- *     8 bytes and the check for an index below 2,048.
- *     It is a short frame (W10) without what the binding knows: first byte, flags, CID.
- *  11 Control: kind 1, then
- *     BIND      index 4, generation 1, family 1, client address 4|16, client port 2, CID 8
+ *  10 Short (T6), of a bound flow: 10 T E X iii.  T: ACK, no length, no payload; E: sealed, ends in 20 bytes, else in
+ * 4; X: 2 more index bytes (only above 2,047), else 1; iii: top bits of the index.   index 1|2 epoch low 4 bits,
+ * generation low 4 bits 1 seq 2   ack 2   [payload length 1]   payload   check 4 or packet number and tag 20. 8 bytes
+ * and the check for an index below 2,048. It is a short frame (W10) without what the binding knows: first byte, flags,
+ * CID. 11 Control: kind 1, then BIND      index 4, generation 1, family 1, client address 4|16, client port 2, CID 8
  *     BIND_ACK, BIND_ERR, UNBIND   index 4, generation 1
  *     NACK      first batch_seq 4, count 2 (1 ... 256): these did not arrive (T8) */
 enum pmw_trunk_flag {
@@ -327,8 +336,8 @@ struct pmw_short { /* a short frame without what its binding knows */
     uint8_t epoch4, generation; /* generation: low 4 bits */
     uint16_t seq, ack;
     uint8_t payload_len; /* a longer short frame travels in a long entry */
-    /* Payload and check or tag as they travel: payload_len bytes, then PMW_CHECK_BYTES or PMW_SEAL_BYTES. Decoder: points
-     * into the batch. */
+    /* Payload and check or tag as they travel: payload_len bytes, then PMW_CHECK_BYTES or PMW_SEAL_BYTES. Decoder:
+     * points into the batch. */
     const uint8_t *payload;
 };
 struct pmw_bind {
@@ -435,9 +444,10 @@ int pmw_nack_encode(uint8_t *buf, size_t cap, const struct pmw_nack *n);
  * the end or at PAD (whose bytes must be zero), or an error. The caller compares the number of entries with the
  * header's. */
 int pmw_entry_next(const uint8_t *buf, size_t end, size_t *at, struct pmw_any_entry *out);
-/* Short frame (W10) <-> short entry. of_frame: false when the C-frame is no short frame, or its payload is over 255 bytes;
- * index and generation are left to the caller; URGENT is lost. to_frame writes the C-frame of an entry: 16 bytes of header,
- * payload, check or tag; returns its length, or an error. */
+/* Short frame (W10) <-> short entry. of_frame: false when the C-frame is no short frame, or its payload is over 255
+ * bytes; index and generation are left to the caller; URGENT is lost. to_frame writes the C-frame of an entry: 16 bytes
+ * of header, payload, check or tag; returns its length, or an error. buf may overlap what e->payload points to: buf =
+ * payload - 16 moves nothing, and overwrites what lies before the payload. */
 bool pmw_short_of_frame(const uint8_t *frame, size_t len, struct pmw_short *out);
 int pmw_short_to_frame(uint8_t *buf, size_t cap, const struct pmw_short *e, uint64_t cid);
 
@@ -463,18 +473,20 @@ void pmw_token_mac(uint8_t out[16], const uint8_t k_srv[PMW_KEY_BYTES], const ui
  * "postman seal" || session_id 8). */
 void pmw_session_keys_derive(struct pmw_session_keys *out, const uint8_t token_key[PMW_KEY_BYTES], uint64_t session_id);
 /* reset_token of OPEN_ACK (C9) = SipHash-2-4-128(reset key of the server, CID 8); reset key = first 16 bytes of
- * BLAKE2b-256(trunk_secret, "postman reset"): a successor that the registry gave the secret of its predecessor can write it.
+ * BLAKE2b-256(trunk_secret, "postman reset"): a successor that the registry gave the secret of its predecessor can
+ * write it.
  */
 void pmw_reset_key(uint8_t out[16], const uint8_t trunk_secret[PMW_KEY_BYTES]);
 void pmw_reset_token(uint8_t out[16], const uint8_t reset_key[16], uint64_t cid);
-/* AEAD of one connection and direction (W11): key = BLAKE2b-256(seal_key, "postman c2s" or "postman s2c" || CID 8), nonce =
- * 4 zero bytes || packet number 8, additional data = what the check of W7 covers before the payload, from cid on. In place:
- * the payload in the frame is encrypted, its tag written. The context is made once for a connection. seal and open return
- * false when the frame is not sealed or the tag does not hold. Aligned to 16 bytes. */
+/* AEAD of one connection and direction (W11): key = BLAKE2b-256(seal_key, "postman c2s" or "postman s2c" || CID 8),
+ * nonce = 4 zero bytes || packet number 8, additional data = what the check of W7 covers before the payload, from cid
+ * on (without the secret). In place: the payload in the frame is encrypted, packet number and tag are written. The
+ * context is made once for a connection. seal and open return false when the frame is no sealed one; open also when its
+ * packet number is not the low half of the one given, or the tag does not hold. Aligned to 16 bytes. */
 struct pmw_aead {
     uint8_t opaque[560];
 } __attribute__((aligned(16)));
-bool pmw_aead_supports(enum pmw_feature cipher); /* AES-256-GCM needs the CPU's help */
+bool pmw_aead_supports(enum pmw_feature cipher); /* AES-256-GCM needs the CPU's help; no cipher: false */
 void pmw_aead_init(struct pmw_aead *a, enum pmw_feature cipher, const uint8_t seal_key[PMW_KEY_BYTES], bool to_server,
                    uint64_t cid);
 bool pmw_aead_seal(const struct pmw_aead *a, uint8_t *frame, size_t len, const struct pmw_check_seed *seed,
@@ -482,8 +494,8 @@ bool pmw_aead_seal(const struct pmw_aead *a, uint8_t *frame, size_t len, const s
 /* Decrypts the payload of frame into out (room for len bytes). */
 bool pmw_aead_open(const struct pmw_aead *a, const uint8_t *frame, size_t len, const struct pmw_check_seed *seed,
                    uint64_t packet_number, uint8_t *out);
-/* cookie of OPEN_COOKIE (S17) = SipHash-2-4-128(secret, family 1 || address 16 || port 2 || session 8 || nonce 8 || slot 4),
- * slot = time / 60 s. */
+/* cookie of OPEN_COOKIE (S17) = SipHash-2-4-128(secret, family 1 || address 16 || port 2 || session 8 || nonce 8 ||
+ * slot 4), slot = time / 60 s. */
 void pmw_open_cookie(uint8_t out[PMW_COOKIE_BYTES], const uint8_t secret[16], const struct pmw_addr *from,
                      uint64_t session_id, uint64_t open_nonce, uint32_t slot);
 void pmw_control_seal(uint8_t *buf, size_t len, const uint8_t key[16]);        /* MAC into the last 16 bytes */

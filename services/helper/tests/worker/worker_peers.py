@@ -24,20 +24,22 @@ def cid(slot: int, server_id: int, shard: int = 0) -> int:
 def data_frame(connection: int, payload: bytes, *, urgent: bool = False) -> bytes:
     """DATA as a client makes it; the seed of its check is the endpoints' secret."""
     flags = FLAG_CHECK | (FLAG_URGENT if urgent else 0)
-    numbers: dict[str, wire.Value] = {"epoch8": 1, "tx": 0, "cid": connection, "seq": 0, "ack": 0, "window": 256}
+    numbers: dict[str, wire.Value] = {"epoch8": 1, "tx": 0, "tx_echo": 0, "cid": connection}
+    numbers |= {"seq": 0, "ack": 0, "window": 256}
     seed = wire.CheckSeed(secret=7, cid=connection, seq=0, ack=0, epoch=1)
     return wire.frame_encode("data", {**numbers, "flags": flags, "payload": payload, "sacks": []}, seed)
 
 
 def probe_frame(server_id: int, nonce: int = 22, shard: int = 0) -> bytes:
     names = {"session_id": 11, "epoch": 1, "nonce": nonce, "server_id": server_id, "helper_id": 3, "shard": shard}
+    names["whole_bytes"] = 48
     return wire.control_encode("probe", names, MAC_KEY)
 
 
 def open_frame(server_id: int, session_id: int = 12, shard: int = 0) -> bytes:
     names = {
         "session_id": session_id, "epoch": 1, "open_nonce": 5, "server_id": server_id, "shard": shard,
-        "client_port": 1000, "rwnd": 65536, "features": 0, "token": bytes(64),
+        "client_port": 1000, "rwnd": 65536, "features": 0, "token": bytes(64), "cookie": bytes(16),
     }  # fmt: skip
     return wire.control_encode("open", names, MAC_KEY)
 

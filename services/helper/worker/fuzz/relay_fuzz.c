@@ -44,7 +44,7 @@ static void sink_release(void *ctx, uint8_t *buf)
 static void require_batch(const struct world *w, const uint8_t *buf, size_t len, const struct pmw_addr *to)
 {
     struct pmw_trunk h;
-    struct pmw_entry e;
+    struct pmw_any_entry e;
     size_t at = PMW_TRUNK_HEADER_BYTES;
     unsigned nb = 0;
     const struct relay_server *s = NULL;
@@ -54,7 +54,7 @@ static void require_batch(const struct world *w, const uint8_t *buf, size_t len,
     REQUIRE(pmw_trunk_check(buf, len, s->trunk_key_to_server, 0));
     REQUIRE(pmw_trunk_decode(buf, len, &h) == 0 && h.nb_entries > 0);
     for (; pmw_entry_next(buf, len - PMW_TRUNK_TAG_BYTES, &at, &e) == 1; nb++)
-        REQUIRE(pmw_type_of(e.frame, e.frame_len) >= 0);
+        REQUIRE(e.kind >= PMW_ENTRY_SHORT || pmw_type_of(e.as_long.frame, e.as_long.frame_len) >= 0);
     REQUIRE(at == len - PMW_TRUNK_TAG_BYTES && nb == h.nb_entries);
 }
 
@@ -77,19 +77,19 @@ static struct pmw_addr client_addr(uint8_t n)
 
 static size_t connection_frame(struct input *in, uint8_t kind, const struct relay_server *s, uint8_t *buf)
 {
-    static const uint8_t payload[PMW_PAYLOAD_BYTES_MAX];
+    static const uint8_t payload[PMW_PAYLOAD_BYTES_BASE];
     const struct pmw_cid route = {.server_id = s->server_id, .shard = s->shard, .slot = take8(in), .generation = 1};
     uint64_t cid = pmw_cid_seal(&route, CID_KEY);
     if (kind == PMW_RESET) {
         struct pmw_reset f = {.cid = cid, .epoch = 1};
-        return (size_t)pmw_reset_encode(buf, PMW_FRAME_BYTES_MAX, &f);
+        return (size_t)pmw_reset_encode(buf, PMW_FRAME_BYTES_BASE, &f);
     }
     struct pmw_frame f = {.type = kind, .flags = PMW_F_CHECK, .cid = cid};
     if (kind == PMW_DATA) {
         f.flags |= take8(in) & (PMW_F_URGENT | PMW_F_RESEND | PMW_F_FIN);
-        f.payload_len = take16(in) % (PMW_PAYLOAD_BYTES_MAX + 1);
+        f.payload_len = take16(in) % (PMW_PAYLOAD_BYTES_BASE + 1);
     }
-    return (size_t)pmw_frame_encode(buf, PMW_FRAME_BYTES_MAX, &f, payload);
+    return (size_t)pmw_frame_encode(buf, PMW_FRAME_BYTES_BASE, &f, payload);
 }
 
 /* Whatever an endpoint may send; its check and MAC are not the helper's business. */
@@ -102,23 +102,27 @@ static size_t valid_frame(struct input *in, const struct world *w, uint8_t *buf)
     int len = 0;
     if (type == PMW_OPEN) {
         struct pmw_open f = {.session_id = take8(in), .server_id = s->server_id, .shard = s->shard, .epoch = 1};
-        len = pmw_open_encode(buf, PMW_FRAME_BYTES_MAX, &f);
+        len = pmw_open_encode(buf, PMW_FRAME_BYTES_BASE, &f);
     } else if (type == PMW_RESUME) {
         struct pmw_resume f = {.session_id = take8(in), .server_id = s->server_id, .shard = s->shard, .epoch = 2};
         f.nb_conns = take8(in) % (PMW_RESUME_CONNS_MAX + 1);
-        len = pmw_resume_encode(buf, PMW_FRAME_BYTES_MAX, &f);
+        len = pmw_resume_encode(buf, PMW_FRAME_BYTES_BASE, &f);
     } else if (type == PMW_PROBE || type == PMW_ECHO) {
-        struct pmw_probe f = {.session_id = take8(in), .server_id = s->server_id, .shard = s->shard, .epoch = 1};
-        len = pmw_probe_encode(buf, PMW_FRAME_BYTES_MAX, type, &f);
+        struct pmw_probe f = {.session_id = take8(in),
+                              .server_id = s->server_id,
+                              .shard = s->shard,
+                              .epoch = 1,
+                              .bytes = PMW_PROBE_BYTES};
+        len = pmw_probe_encode(buf, PMW_FRAME_BYTES_BASE, type, &f);
     } else if (type == PMW_OPEN_ACK) {
         struct pmw_open_ack f = {.session_id = take8(in), .epoch = 1};
-        len = pmw_open_ack_encode(buf, PMW_FRAME_BYTES_MAX, &f);
+        len = pmw_open_ack_encode(buf, PMW_FRAME_BYTES_BASE, &f);
     } else if (type == PMW_RESUME_ACK) {
         struct pmw_resume_ack f = {.session_id = take8(in), .epoch = 1};
-        len = pmw_resume_ack_encode(buf, PMW_FRAME_BYTES_MAX, &f);
+        len = pmw_resume_ack_encode(buf, PMW_FRAME_BYTES_BASE, &f);
     } else if (type == PMW_REFUSED) {
         struct pmw_refused f = {.session_id = take8(in), .epoch = 1};
-        len = pmw_refused_encode(buf, PMW_FRAME_BYTES_MAX, &f);
+        len = pmw_refused_encode(buf, PMW_FRAME_BYTES_BASE, &f);
     } else {
         return connection_frame(in, type, s, buf);
     }
@@ -129,7 +133,7 @@ static size_t valid_frame(struct input *in, const struct world *w, uint8_t *buf)
 /* Header, then entries with valid frames or, by the script, any bytes at all. Not sealed. */
 static size_t server_batch(struct input *in, struct world *w, uint8_t *buf)
 {
-    uint8_t frame[PMW_FRAME_BYTES_MAX], shape = take8(in);
+    uint8_t frame[PMW_FRAME_BYTES_BASE], shape = take8(in);
     struct pmw_trunk h = {.incarnation = 1 + (shape >> 7), .shard = 0};
     size_t end = TRUNK_BYTES - PMW_TRUNK_TAG_BYTES, at = PMW_TRUNK_HEADER_BYTES;
     w->batch_seq += take8(in) % 4; /* 0: the same again */
