@@ -17,8 +17,8 @@ from bootstrap.progress import CommandFailed, SetupError, Step
 BUILD = ("gcc", "libc6-dev", "pkg-config", "libdpdk-dev", "libsodium-dev", "libcmocka-dev")
 # make test networks and look at them
 RUN = ("iproute2", "ethtool", "iputils-ping", "tcpdump", "procps")
-# fuzzers and their run-time libraries
-TEST = ("clang", "libclang-rt-dev", "llvm")
+# fuzzers and their run-time libraries; the model checker
+TEST = ("clang", "libclang-rt-dev", "llvm", "spin")
 # part of another package in some releases: asked for only where it exists
 MAY_BE_UNKNOWN = frozenset({"libclang-rt-dev"})
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from postman_cli.testing import c_tests, fuzzers, lint, python_tests, simulator
+from postman_cli.testing import c_tests, fuzzers, lint, path_model, python_tests, simulator
 from postman_cli.testing.model import Step
 
 STEPS = (
@@ -12,6 +12,7 @@ STEPS = (
     Step(
         "simulator", "engines and relays in virtual time, 2,000 seeds (fast: 200)", simulator.run, budget_s=300, cores=2
     ),
+    Step("model", "the path rules as a finite model, searched to its end by spin", path_model.run, budget_s=300),
     Step("c-sanitized", "C unit tests, ASan + UBSan build", c_tests.run_sanitized, budget_s=300, cores=2),
     Step("python", "Python tests that need no root", python_tests.run_unit, budget_s=900, cores=2, uses_pytest=True),
     Step("fuzz", "each fuzzer for 60 s (fast: 5 s)", fuzzers.run, budget_s=600, cores=2),
