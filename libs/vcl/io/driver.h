@@ -79,6 +79,7 @@ struct vcl_sock {
     struct vcl_sock *unread_next, *unread_prev;
     bool ready; /* in the driver's list of connections with news */
     struct vcl_sock *ready_next, *ready_prev;
+    void *user; /* the application's own: vcl_sock_set_user */
     bool read_shut, write_shut;
     int error; /* errno the application has not seen yet */
 };

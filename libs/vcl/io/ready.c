@@ -75,3 +75,13 @@ int vcl_driver_ready(struct vcl_driver *d, struct vcl_sock **out, int max, uint6
     vcl__driver_leave(d);
     return rc;
 }
+
+void vcl_sock_set_user(struct vcl_sock *s, void *user)
+{
+    s->user = user;
+}
+
+void *vcl_sock_user(const struct vcl_sock *s)
+{
+    return s->user;
+}

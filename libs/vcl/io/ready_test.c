@@ -36,8 +36,10 @@ static void news_are_told_once(void **state)
     struct vcl_sock *client[CONNECTIONS], *server[CONNECTIONS], *told[NEWS_MAX];
     char buf[8];
     pair_open(&p, NULL);
-    for (int i = 0; i < CONNECTIONS; i++)
+    for (int i = 0; i < CONNECTIONS; i++) {
         pair_connect(&p, &client[i], &server[i]);
+        vcl_sock_set_user(server[i], &server[i]);
+    }
     /* What was there before the first call counts as news; nothing else does. */
     expect_told(p.server, server, (const int[]){1, 1, 1}, CONNECTIONS);
     assert_int_equal(vcl_driver_ready(p.server, told, NEWS_MAX, 0), -EAGAIN);
@@ -49,6 +51,7 @@ static void news_are_told_once(void **state)
     assert_int_equal(vcl_sock_recv(server[2], buf, sizeof(buf), 0, 0), 1);
     assert_int_equal(vcl_sock_recv(server[2], buf, sizeof(buf), 0, 0), -EAGAIN);
     assert_int_equal(vcl_driver_ready(p.server, told, NEWS_MAX, 0), -EAGAIN);
+    assert_ptr_equal(vcl_sock_user(server[2]), &server[2]);
 
     /* The end of a connection is news; a handle that was closed is not told any more. */
     vcl_sock_close(client[1], false);

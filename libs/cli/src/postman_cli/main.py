@@ -31,6 +31,7 @@ class Entry(NamedTuple):
 COMMANDS = {
     "build": Entry("postman_cli.commands.build", "Set the checkout up, nothing else."),
     "demo": Entry("postman_cli.demo.cli", "A test network on this machine with clients, helpers, servers and faults."),
+    "bench": Entry("postman_cli.bench.cli", "Measure what Postman costs and gains."),
     "test": Entry("postman_cli.commands.test", "Run all tests and checks."),
     "fuzz": Entry("postman_cli.commands.fuzz", "Fuzz the parsers for longer than `test` does."),
     "up": Entry("postman_cli.commands.up", "Run the control plane (Postgres, NATS, services) in the foreground."),

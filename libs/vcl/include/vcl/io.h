@@ -116,6 +116,9 @@ int vcl_sock_fd(struct vcl_sock *s);
  * last written here (opened, bytes, end, error, room) and returns their number. Use each until -EAGAIN before the next
  * call. 0: look at vcl_sock_accept, or a false alarm. -EAGAIN, -ETIME, -EINTR, -EBADF as above. */
 int vcl_driver_ready(struct vcl_driver *d, struct vcl_sock **out, int max, uint64_t deadline_us);
+/* The application's own pointer beside a handle; the driver never looks at it. */
+void vcl_sock_set_user(struct vcl_sock *s, void *user);
+void *vcl_sock_user(const struct vcl_sock *s);
 int vcl_sock_take_error(struct vcl_sock *s); /* SO_ERROR: errno of the pending error, or 0; clears it */
 int vcl_sock_info(struct vcl_sock *s, struct vcl_conn_info *out);
 size_t vcl_sock_readable(struct vcl_sock *s); /* FIONREAD */

@@ -91,6 +91,10 @@ class Sessions:
             raise
         return stream
 
+    def attach(self, resolution: Resolution, host: str, port: int) -> Session:
+        """The session with the server that the resolution names, kept well from now on, without a connection yet."""
+        return self._session(peer_of(resolution, self._mode), host, port, resolution.service).session
+
     def _session(self, peer: Peer, host: str, port: int, service: str) -> _Live:
         key = (peer.server_id, peer.shard)
         with self._lock:

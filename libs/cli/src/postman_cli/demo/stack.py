@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -60,6 +60,14 @@ class Program:
     lines: list[dict[str, Any]] = field(default_factory=list)
     _reader: threading.Thread | None = None
 
+    def order(self, word: str, **values: object) -> None:
+        """One line for a program that takes orders: `word key=value ...`."""
+        assert self.process.stdin is not None
+        line = " ".join([word, *(f"{key}={value}" for key, value in values.items())]) + "\n"
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(line.encode())
+            self.process.stdin.flush()
+
     def read_lines(self) -> None:
         """Collects the JSON lines of its standard output in the background."""
         assert self.process.stdout is not None
@@ -74,15 +82,16 @@ class Program:
                     self.lines.append(words)
 
     def wait_for(
-        self, found: Callable[[dict[str, Any]], bool], what: str, timeout_s: float = _START_S
+        self, found: Callable[[dict[str, Any]], bool], what: str, timeout_s: float = _START_S, after: int = 0
     ) -> dict[str, Any]:
-        """The first JSON line for which `found` holds; StackError when the program ends or time runs out first."""
+        """The first JSON line after the first `after` ones for which `found` holds; StackError when the program ends or
+        time runs out first."""
         deadline = time.monotonic() + timeout_s
         while True:
             ended = self.process.poll() is not None
             if ended and self._reader is not None:
                 self._reader.join(timeout=1)
-            for line in self.lines:
+            for line in self.lines[after:]:
                 if found(line):
                     return line
             if ended:
@@ -106,8 +115,10 @@ class Program:
         code = self.process.wait()
         if self._reader is not None:
             self._reader.join(timeout=1)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
         return code
 
 
@@ -133,12 +144,22 @@ class Stack:
 
     def start(self, host: str, name: str, module: str, arguments: Sequence[str] = (), **env: str) -> Program:
         """Runs `python -m module` in a host, with the environment that finds the control plane."""
+        return self._start(host, name, module, arguments, env, subprocess.DEVNULL)
+
+    def start_with_orders(self, host: str, name: str, module: str, arguments: Sequence[str], **env: str) -> Program:
+        """The same for a program that is told what to do: see Program.order()."""
+        return self._start(host, name, module, arguments, env, subprocess.PIPE)
+
+    def _start(
+        self, host: str, name: str, module: str, arguments: Sequence[str], env: Mapping[str, str], stdin: int
+    ) -> Program:
         self.work_dir.mkdir(parents=True, exist_ok=True)
         log = self.work_dir / f"{name}.log"
         with log.open("wb") as err:
             process = self.lab[host].start(
                 [sys.executable, "-m", module, *arguments],
                 env={**self._environment, **env},
+                stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=err,
                 cwd=self.work_dir,

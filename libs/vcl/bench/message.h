@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The 64-byte messages of the load generator: every byte follows from (kind, connection, number), so whoever reads one
+ * knows whether it is the right one, another one, or none at all. */
+#ifndef VCL_BENCH_MESSAGE_H
+#define VCL_BENCH_MESSAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { MESSAGE_BYTES = 64 };
+enum message_kind { MESSAGE_REQUEST = 1, MESSAGE_REPLY = 2 };
+
+void message_make(uint8_t out[MESSAGE_BYTES], enum message_kind kind, uint32_t connection, uint64_t number);
+/* What the message claims to be; false when its other bytes are not those that this claim demands. */
+bool message_read(const uint8_t in[MESSAGE_BYTES], enum message_kind kind, uint32_t *connection, uint64_t *number);
+
+#endif
