@@ -55,7 +55,8 @@ void checkers_completion(struct simulation *sim)
         const struct connection *c = &sim->connections[i];
         const struct end *client = &c->end[CLIENT], *server = &c->end[SERVER];
         if (!c->asked || !connection_is_done(c))
-            fail(sim, RULE_I4, c, "not finished in time after the faults ended");
+            fail(sim, sim->server.nb_crashes > 0 || c->abandoned ? RULE_I9 : RULE_I4, c,
+                 "not finished in time after the faults ended");
         else if (c->aborted || c->abandoned || c->impatient || client->error || server->error || !c->accepted)
             continue; /* each error was found to be explained when it came; connection_is_done knows the rest */
         else if (server->read != c->plan.end[CLIENT].total_bytes || !server->eof)
@@ -98,7 +99,7 @@ static void engine_memory(struct simulation *sim, const struct engine_host *e, u
                               CONNECTION_BYTES_OVERHEAD;
     uint64_t cap = ENGINE_BYTES_BASE + per_connection * nb_connections;
     if (e->memory.peak_bytes > cap)
-        verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_MEMORY,
+        verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_I5,
                      "engine %s held %llu bytes for %u connections, cap %llu", host_name(e->host->number),
                      (unsigned long long)e->memory.peak_bytes, nb_connections, (unsigned long long)cap);
 }
@@ -117,13 +118,26 @@ static void engine_farewell(struct simulation *sim, const struct engine_host *e)
         return;
     vcl_engine_stats(e->engine, &stats);
     if (stats.nb_conns != 0 || stats.nb_sessions != 0 || vcl_engine_lingering(e->engine) != 0)
-        verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_MEMORY,
+        verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_I5,
                      "engine %s keeps %u connections (%u lingering) and %u sessions after all is over",
                      host_name(e->host->number), stats.nb_conns, vcl_engine_lingering(e->engine), stats.nb_sessions);
 }
 
+/* I9 at the server: whoever crashed, left or was cut off, it was told (S14: T_hold and 10 s; the farewell waits that
+ * long). At the client: checkers_completion. */
+static void server_was_told(struct simulation *sim)
+{
+    for (uint32_t i = 0; i < sim->application.nb_connections; i++) {
+        const struct connection *c = &sim->connections[i];
+        bool deaf = sim->plant == PLANTED_DEAF && c->end[SERVER].error != 0;
+        if (c->accepted && (!c->end[SERVER].done || deaf))
+            fail(sim, RULE_I9, c, "the server's end was never told that it is over");
+    }
+}
+
 void checkers_farewell(struct simulation *sim)
 {
+    server_was_told(sim);
     engine_farewell(sim, &sim->server.engine);
     for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
         engine_farewell(sim, &sim->clients[i].engine);

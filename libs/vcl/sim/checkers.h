@@ -57,7 +57,8 @@ void checkers_completion(struct simulation *sim);
 void checkers_quiet(struct simulation *sim);
 /* No engine holds more than its limits allow. */
 void checkers_memory(struct simulation *sim);
-/* After the farewell: no connection is left in any engine. */
+/* After the farewell: every end that there was has ended, and its application was told (I9); no connection is left in
+ * any engine. */
 void checkers_farewell(struct simulation *sim);
 
 #endif

@@ -2,13 +2,16 @@
  * The engine's driver in virtual time: see engine_host.h. */
 #include "engine_host.h"
 
+#include "../core/state.h"
+
 #include <assert.h>
 #include <string.h>
 
 enum {
-    ROUNDS_MAX = 1000,      /* of events and sends in one run: more is a livelock between engine and application */
-    SENDS_MAX = 20000,      /* datagrams of one run */
-    ENGINE_RETRY_US = 1000, /* after vcl_engine_new found no memory */
+    ROUNDS_MAX = 1000,          /* of events and sends in one run: more is a livelock between engine and application */
+    SENDS_MAX = 20000,          /* datagrams of one run */
+    DIGEST_BYTES_MAX = 8 << 20, /* of one engine in one run: it takes time */
+    ENGINE_RETRY_US = 1000,     /* after vcl_engine_new found no memory */
 };
 
 static void engine_random(void *ctx, void *buf, size_t len)
@@ -58,12 +61,37 @@ static bool engine_exists(struct engine_host *e)
     return false;
 }
 
+/* I7: what nobody of ours sent changes counters only. PONG and BUSY have no MAC; their worst is bounded (S8, O3). */
+static bool must_change_nothing(const struct engine_host *e, const struct datagram *d)
+{
+    int type = pmw_type_of(d->bytes, d->len);
+    return d->foreign && type != PMW_PONG && type != PMW_BUSY && e->digested_bytes < DIGEST_BYTES_MAX;
+}
+
+static uint64_t engine_digest(struct engine_host *e)
+{
+    const struct memory_range except[] = {
+        {e->engine, offsetof(struct vcl_engine, now), offsetof(struct vcl_engine, lag_us)},
+        {e->engine, offsetof(struct vcl_engine, stats),
+         sizeof(struct vcl_engine)}, /* and the scratch room behind them */
+    };
+    e->digested_bytes += e->memory.live_bytes;
+    return memory_digest(&e->memory, except, sizeof except / sizeof except[0]);
+}
+
 static void host_receive(struct host *h, uint64_t now, const struct datagram *d)
 {
     struct engine_host *e = h->self;
     if (!engine_exists(e) || d->to.port != e->port)
         return;
+    bool inert = must_change_nothing(e, d);
+    uint64_t before = inert ? engine_digest(e) : 0;
     int reason = vcl_engine_receive(e->engine, engine_host_clock(e), &d->from, d->bytes, d->len);
+    if (inert && engine_digest(e) != before)
+        verdict_fail(&e->world->verdict, now, RULE_I7, "engine %s: a %s of %u bytes that nobody sent changes it (%s)",
+                     host_name(h->number), pmw_type_name(pmw_type_of(d->bytes, d->len)), d->len,
+                     reason > 0 && reason < VCL_DROP_COUNT ? drop_key(reason) : "accepted");
+    e->nb_inert += inert;
     if (reason < 0 || reason >= VCL_DROP_COUNT)
         fail(e, "vcl_engine_receive returns", reason);
     else if (reason > 0)
@@ -157,6 +185,11 @@ void engine_host_init(struct engine_host *e, struct world *world, unsigned host_
     engine_host_start(e, config);
 }
 
+void engine_host_rebind(struct engine_host *e, uint16_t port)
+{
+    e->port = port;
+}
+
 void engine_host_leave(struct engine_host *e)
 {
     if (e->engine)
@@ -173,7 +206,7 @@ void engine_host_stop(struct engine_host *e)
     e->host->down = true;
     e->host->paused_until_us = 0;
     if (e->memory.live_blocks != 0)
-        verdict_fail(&e->world->verdict, e->world->now_us, RULE_MEMORY, "engine %s leaks %llu blocks (%llu bytes)",
+        verdict_fail(&e->world->verdict, e->world->now_us, RULE_I5, "engine %s leaks %llu blocks (%llu bytes)",
                      host_name(e->host->number), (unsigned long long)e->memory.live_blocks,
                      (unsigned long long)e->memory.live_bytes);
 }

@@ -34,7 +34,9 @@ struct engine_host {
     uint64_t clock_offset_us; /* the engine's clock = the world's + this */
     uint16_t port;
     bool reports_lag;
-    bool leaving; /* vcl_engine_shutdown was called: the farewell goes out, then the process ends */
+    uint64_t digested_bytes; /* I7: what its digests have read so far */
+    uint64_t nb_inert;       /* datagrams that were judged so */
+    bool leaving;            /* vcl_engine_shutdown was called: the farewell goes out, then the process ends */
 };
 
 /* config: limits and the server's identity; this adds allocator, randomness and clock. */
@@ -45,6 +47,8 @@ static inline uint64_t engine_host_clock(const struct engine_host *e)
 {
     return e->world->now_us + e->clock_offset_us;
 }
+/* A NAT gives it another port: what goes to the last one is lost. */
+void engine_host_rebind(struct engine_host *e, uint16_t port);
 /* The process ends here and now, silently: what the engine does not give back is a leak. */
 void engine_host_stop(struct engine_host *e);
 /* A new process with this config on the same host. */

@@ -19,16 +19,72 @@ static uint8_t *sink_alloc(void *ctx, size_t cap)
     return rng_chance(&helper->rng, helper->options.no_buffer_ppm) ? NULL : malloc(cap);
 }
 
+/* --- damage: the endpoints' checks must find it, whatever seals the helper puts on it afterwards -------------------
+ */
+static void flip_bit(struct helper_host *helper, uint8_t *payload, uint16_t len)
+{
+    payload[rng_below(&helper->rng, len)] ^= (uint8_t)(1u << rng_below(&helper->rng, 8));
+    helper->nb_damaged++;
+}
+
+static void swap_payload(struct helper_host *helper, uint8_t *payload, uint16_t len)
+{
+    struct helper_damage *damage = &helper->damage;
+    if (damage->kept_bytes == len) {
+        uint8_t other[NET_BYTES_MAX];
+        memcpy(other, damage->kept, len);
+        memcpy(damage->kept, payload, len);
+        memcpy(payload, other, len);
+        helper->nb_damaged++;
+    } else {
+        memcpy(damage->kept, payload, len);
+        damage->kept_bytes = len;
+    }
+}
+
+/* Alters a C-frame on its way through the helper; false: it is lost. */
+static bool pass_frame(struct helper_host *helper, uint64_t now, uint8_t *frame, size_t len)
+{
+    struct helper_damage *damage = &helper->damage;
+    struct pmw_route route;
+    struct pmw_frame f;
+    if (damage->bad_flow_until_us <= now && damage->flip_until_us <= now && damage->swap_until_us <= now)
+        return true;
+    int type = pmw_type_of(frame, len);
+    if (type != PMW_DATA && type != PMW_ACK)
+        return true;
+    if (damage->bad_flow_until_us > now && pmw_route_decode(frame, len, &route) >= 0) {
+        damage->bad_id = damage->bad_id ? damage->bad_id : route.id;
+        if (damage->bad_id == route.id) {
+            helper->nb_damaged++;
+            return false;
+        }
+    }
+    if (pmw_frame_decode(frame, len, &f) < 0 || f.payload_len == 0)
+        return true;
+    uint8_t *payload = frame + (f.payload - frame);
+    if (damage->flip_until_us > now && rng_chance(&helper->rng, PPM / 8))
+        flip_bit(helper, payload, f.payload_len);
+    if (damage->swap_until_us > now)
+        swap_payload(helper, payload, f.payload_len);
+    return true;
+}
+
+void helper_host_repair(struct helper_host *helper)
+{
+    helper->damage.bad_flow_until_us = helper->damage.flip_until_us = helper->damage.swap_until_us = 0;
+}
+
 static void sink_send(void *ctx, uint8_t *buf, size_t len, const struct pmw_addr *to, bool to_server)
 {
     struct helper_host *helper = ctx;
     struct world *world = helper->world;
     uint16_t port = to_server ? PORT_HELPER_TRUNK : PORT_HELPER_CLIENTS;
     struct pmw_addr from = host_addr(helper->host->number, to->family == 6 ? 6 : 4, port);
-    if (len == 0 || len > PMW_TRUNK_BYTES_MAX)
+    if (len == 0 || len > NET_BYTES_MAX)
         verdict_fail(&world->verdict, world->now_us, RULE_CONTRACT, "relay %s sends %zu bytes",
                      host_name(helper->host->number), len);
-    else
+    else if (to_server || pass_frame(helper, world->now_us, buf, len))
         net_send(&world->net, world->now_us, &from, to, buf, len);
     free(buf);
 }
@@ -42,7 +98,8 @@ static void helper_receive(struct host *h, uint64_t now, const struct datagram *
 {
     struct helper_host *helper = h->self;
     int reason = 0;
-    if (d->to.port == PORT_HELPER_CLIENTS)
+    /* The datagram is the world's, which gives it back to the network unread. */
+    if (d->to.port == PORT_HELPER_CLIENTS && pass_frame(helper, now, (uint8_t *)d->bytes, d->len))
         reason = relay_client_datagram(helper->relay, now, &d->from, d->bytes, d->len);
     else if (d->to.port == PORT_HELPER_TRUNK)
         reason = relay_trunk_datagram(helper->relay, now, &d->from, d->bytes, d->len);

@@ -27,6 +27,14 @@ struct helper_server {
     uint8_t cid_key[16], trunk_secret[PMW_KEY_BYTES];
 };
 
+/* What a broken helper does to the frames of its clients, both ways, until its time. */
+struct helper_damage {
+    uint64_t bad_flow_until_us, flip_until_us, swap_until_us;
+    uint64_t bad_id;     /* the flow that it loses: the first that it sees */
+    uint16_t kept_bytes; /* a payload that waits for another of its length */
+    uint8_t kept[NET_BYTES_MAX];
+};
+
 struct helper_host {
     struct world *world;
     struct host *host;
@@ -41,6 +49,8 @@ struct helper_host {
     uint64_t nb_crashes, nb_restarts;
     struct relay_stats past; /* of earlier incarnations, summed */
     bool draining;
+    struct helper_damage damage;
+    uint64_t nb_damaged;
 };
 
 void helper_host_init(struct helper_host *helper, struct world *world, unsigned host_number,
@@ -52,6 +62,8 @@ void helper_host_restart(struct helper_host *helper, uint64_t server_delay_us);
 /* The registry knows another server instead; the helper hears of it after the delay. */
 void helper_host_set_server(struct helper_host *helper, const struct helper_server *server, uint64_t delay_us);
 void helper_host_set_draining(struct helper_host *helper, bool draining);
+/* Ends whatever it does to frames. */
+void helper_host_repair(struct helper_host *helper);
 /* Sum over all incarnations. */
 void helper_host_stats(const struct helper_host *helper, struct relay_stats *out);
 void helper_host_free(struct helper_host *helper);

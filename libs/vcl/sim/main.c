@@ -58,7 +58,7 @@ static bool parse_plant(const char *text, enum plant *plant)
 }
 
 /* "none", or names with commas between them. */
-static bool parse_faults(const char *text, uint32_t *faults)
+static bool parse_faults(const char *text, uint64_t *faults)
 {
     *faults = 0;
     if (strcmp(text, "none") == 0)
@@ -71,7 +71,7 @@ static bool parse_faults(const char *text, uint32_t *faults)
             i++;
         if (i == FAULT_COUNT)
             return false;
-        *faults |= 1u << i;
+        *faults |= fault_bit(i);
         if (text[len] == 0)
             return true;
         text += len + 1;
@@ -144,7 +144,7 @@ static bool apply(int option, const char *argument, struct batch_options *o)
 int main(int argc, char **argv)
 {
     struct batch_options o = {
-        .program = argv[0], .from = 1, .count = 100, .jobs = 1, .repeat_each = 16, .run.allowed_faults = UINT32_MAX};
+        .program = argv[0], .from = 1, .count = 100, .jobs = 1, .repeat_each = 16, .run.allowed_faults = UINT64_MAX};
     bool self_test = false;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == OPTION_HELP) {

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Faults of hosts, links and the control plane at random moments, and their end: see simulation.h and scenario.h. */
-#include "simulation.h"
+#include "nemesis.h"
 
 enum {
     SECOND_US = 1000000,
-    RANKS_US_MAX = 150000,      /* S15: the third of three probes 50 ms apart would be due, and a RESUME is answered */
-    HINT_DELAY_US_MIN = 1000,   /* a control plane needs about three missed heartbeats, 20 ms each ... */
-    HINT_DELAY_US_MAX = 200000, /* ... or much longer */
+    RANKS_US_MAX = 150000, /* S15: the third of three probes 50 ms apart would be due, and a RESUME is answered */
 };
 
 static uint64_t earliest(uint64_t a, uint64_t b)
@@ -14,14 +12,9 @@ static uint64_t earliest(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-static uint64_t duration(struct nemesis *n, const struct simulation *sim)
-{
-    return rng_log_between(&n->rng, 100, sim->scenario.nemesis.duration_us_max);
-}
-
 void nemesis_init(struct nemesis *n, struct simulation *sim, struct rng rng)
 {
-    *n = (struct nemesis){.rng = rng, .next_at_us = NEVER};
+    *n = (struct nemesis){.rng = rng, .next_at_us = NEVER, .flap_at_us = NEVER, .overload_until_us = NEVER};
     n->clean_crash_at_us = sim->scenario.clean_crash ? sim->scenario.crash_at_us : NEVER;
     n->clean_ranks_at_us = sim->scenario.clean_ranks ? sim->scenario.crash_at_us : NEVER;
     n->ranks_checked_at_us = NEVER;
@@ -34,62 +27,18 @@ void nemesis_init(struct nemesis *n, struct simulation *sim, struct rng rng)
 uint64_t nemesis_next_at(const struct nemesis *n, const struct simulation *sim)
 {
     uint64_t at = earliest(earliest(n->next_at_us, n->clean_crash_at_us), sim->server.start_at_us);
+    at = earliest(at, earliest(n->flap_at_us, n->overload_until_us));
     at = earliest(at, earliest(n->clean_ranks_at_us, n->ranks_checked_at_us));
     for (unsigned i = 0; i < sim->scenario.nb_helpers; i++)
         at = earliest(at, earliest(n->hint_at_us[i], sim->helpers[i].restart_at_us));
     return at;
 }
 
-/* --- who is hit --------------------------------------------------------------------------------------------- */
-static unsigned any_client(struct nemesis *n, const struct simulation *sim)
-{
-    return HOST_CLIENT + (unsigned)rng_below(&n->rng, sim->scenario.nb_clients);
-}
-
-static unsigned any_helper(struct nemesis *n, const struct simulation *sim)
-{
-    return sim->scenario.nb_helpers ? HOST_HELPER + (unsigned)rng_below(&n->rng, sim->scenario.nb_helpers) : HOST_NONE;
-}
-
-static unsigned any_host(struct nemesis *n, const struct simulation *sim)
-{
-    unsigned kind = (unsigned)rng_below(&n->rng, 3), helper = any_helper(n, sim);
-    return kind == 0 ? HOST_SERVER : kind == 1 && helper != HOST_NONE ? helper : any_client(n, sim);
-}
-
-static struct link *any_link(struct nemesis *n, struct simulation *sim, unsigned *from, unsigned *to)
-{
-    *from = any_host(n, sim);
-    do
-        *to = any_host(n, sim);
-    while (*to == *from);
-    return &sim->world.net.links[*from][*to];
-}
-
-static void note(struct simulation *sim, unsigned host, const char *what, unsigned other, uint64_t for_us)
-{
-    trace_note(&sim->world.trace, sim->world.now_us, host, "fault", "%s %s for %llu us", what,
-               other == HOST_NONE ? "" : host_name(other), (unsigned long long)for_us);
-}
-
 /* --- faults ------------------------------------------------------------------------------------------------- */
-static void crash(struct nemesis *n, struct simulation *sim)
-{
-    unsigned host = any_helper(n, sim);
-    if (host == HOST_NONE)
-        return;
-    struct helper_host *helper = &sim->helpers[host - HOST_HELPER];
-    helper_host_crash(helper);
-    helper->restart_at_us = rng_chance(&n->rng, PPM / 4 * 3) ? sim->world.now_us + duration(n, sim) : NEVER;
-    if (sim->scenario.nemesis.true_hints)
-        n->hint_at_us[host - HOST_HELPER] =
-            sim->world.now_us + rng_between(&n->rng, HINT_DELAY_US_MIN, HINT_DELAY_US_MAX);
-}
-
 /* Most helpers that start are told of the server at once. */
 static uint64_t server_delay(struct nemesis *n, const struct simulation *sim)
 {
-    bool late = (sim->scenario.nemesis.enabled & 1u << FAULT_LATE_TABLE) && rng_chance(&n->rng, PPM / 2);
+    bool late = (sim->scenario.nemesis.enabled & fault_bit(FAULT_LATE_TABLE)) && rng_chance(&n->rng, PPM / 2);
     return late ? rng_between(&n->rng, 1, HINT_DELAY_US_MAX) : 0;
 }
 
@@ -103,17 +52,17 @@ static void another_server(struct nemesis *n, struct simulation *sim)
 
 static void end_process(struct nemesis *n, struct simulation *sim, enum fault kind)
 {
-    struct client *client = &sim->clients[any_client(n, sim) - HOST_CLIENT];
+    struct client *client = &sim->clients[nemesis_any_client(n, sim) - HOST_CLIENT];
     bool alone = sim->scenario.nb_clients == 1;
     if (kind == FAULT_SERVER_CRASH && sim->server.nb_crashes == 0)
-        server_crash(&sim->server, sim->world.now_us + duration(n, sim));
+        server_crash(&sim->server, sim->world.now_us + nemesis_duration(n, sim));
     else if (kind != FAULT_SERVER_CRASH && !alone && client->engine.host->paused_until_us <= sim->world.now_us)
         client_end(client, kind == FAULT_CLIENT_EXIT);
 }
 
 static void clean_crash(struct nemesis *n, struct simulation *sim)
 {
-    unsigned host = any_helper(n, sim);
+    unsigned host = nemesis_any_helper(n, sim);
     n->clean_crash_at_us = NEVER;
     helper_host_crash(&sim->helpers[host - HOST_HELPER]);
     for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
@@ -123,45 +72,11 @@ static void clean_crash(struct nemesis *n, struct simulation *sim)
 static void pause_host(struct nemesis *n, struct simulation *sim, unsigned host, enum fault kind)
 {
     bool sleeps = kind == FAULT_CLIENT_SLEEP;
-    uint64_t for_us = sleeps ? rng_between(&n->rng, SECOND_US, sim->scenario.sleep_us_max) : duration(n, sim);
+    uint64_t for_us = sleeps ? rng_between(&n->rng, SECOND_US, sim->scenario.sleep_us_max) : nemesis_duration(n, sim);
     if (host == HOST_NONE)
         return;
     world_host_pause(&sim->world, &sim->world.hosts[host], sim->world.now_us + for_us);
-    note(sim, host, "pause", HOST_NONE, for_us);
-}
-
-static void isolate(struct nemesis *n, struct simulation *sim)
-{
-    unsigned host = any_host(n, sim), ways = (unsigned)rng_between(&n->rng, 1, 3);
-    uint64_t for_us = duration(n, sim);
-    for (unsigned other = 0; other < HOSTS_MAX; other++) {
-        if (ways & 1)
-            sim->world.net.links[host][other].cut_until_us = sim->world.now_us + for_us;
-        if (ways & 2)
-            sim->world.net.links[other][host].cut_until_us = sim->world.now_us + for_us;
-    }
-    note(sim, host, ways == 3 ? "isolated" : ways == 1 ? "cannot send" : "cannot receive", HOST_NONE, for_us);
-}
-
-static void hurt_link(struct nemesis *n, struct simulation *sim, enum fault kind)
-{
-    unsigned from, to;
-    struct link *link = any_link(n, sim, &from, &to);
-    uint64_t for_us = duration(n, sim), until = sim->world.now_us + for_us;
-    if (kind == FAULT_CUT) {
-        link->cut_until_us = until;
-    } else if (kind == FAULT_CLOG) {
-        link->clog_until_us = until;
-    } else {
-        link->gray_until_us = until;
-        link->gray_ppm = (uint32_t)rng_between(&n->rng, PPM / 10, PPM);
-        link->gray_bytes_min = rng_chance(&n->rng, PPM / 2) ? 1000 : 0;
-    }
-    note(sim, from,
-         kind == FAULT_CUT    ? "link cut to"
-         : kind == FAULT_CLOG ? "link clogged to"
-                              : "link gray to",
-         to, for_us);
+    nemesis_note(sim, host, "pause", HOST_NONE, for_us);
 }
 
 static void hint_clients(struct nemesis *n, struct simulation *sim, uint16_t helper_id, enum vcl_hint hint)
@@ -183,7 +98,7 @@ static void hint_clients(struct nemesis *n, struct simulation *sim, uint16_t hel
 /* True or false news about a helper. */
 static void any_hint(struct nemesis *n, struct simulation *sim)
 {
-    unsigned host = any_helper(n, sim);
+    unsigned host = nemesis_any_helper(n, sim);
     if (host == HOST_NONE)
         return;
     enum vcl_hint hint = (enum vcl_hint)rng_between(&n->rng, VCL_HINT_DOWN, VCL_HINT_UP);
@@ -195,13 +110,13 @@ static void any_hint(struct nemesis *n, struct simulation *sim)
 /* One client gets a part of the candidates, in another order. */
 static void other_paths(struct nemesis *n, struct simulation *sim)
 {
-    struct client *client = &sim->clients[any_client(n, sim) - HOST_CLIENT];
+    struct client *client = &sim->clients[nemesis_any_client(n, sim) - HOST_CLIENT];
     struct vcl_path paths[VCL_PATHS_MAX];
     uint8_t nb = client_paths(sim, &n->rng, paths);
     if (!client->session || client->engine.host->paused_until_us > sim->world.now_us)
         return;
     uint8_t kept = (uint8_t)rng_between(&n->rng, 1, nb);
-    note(sim, client->engine.host->number, "fewer candidates", HOST_NONE, kept);
+    nemesis_note(sim, client->engine.host->number, "fewer candidates", HOST_NONE, kept);
     vcl_session_set_paths(client->session, engine_host_clock(&client->engine), paths + (nb - kept), kept);
     world_host_poke(&sim->world, client->engine.host);
 }
@@ -224,30 +139,32 @@ static void check_ranks(struct nemesis *n, struct simulation *sim)
 static void strike(struct nemesis *n, struct simulation *sim)
 {
     enum fault kind = (enum fault)rng_below(&n->rng, FAULT_NEMESIS_COUNT);
-    if (!(sim->scenario.nemesis.enabled & 1u << kind))
+    if (!(sim->scenario.nemesis.enabled & fault_bit(kind)))
         return;
     n->faults++;
     switch (kind) {
     case FAULT_HELPER_CRASH:
-        crash(n, sim);
+        nemesis_crash(n, sim);
         break;
     case FAULT_HELPER_PAUSE:
-        pause_host(n, sim, any_helper(n, sim), kind);
+        pause_host(n, sim, nemesis_any_helper(n, sim), kind);
         break;
     case FAULT_CLIENT_PAUSE:
     case FAULT_CLIENT_SLEEP:
-        pause_host(n, sim, any_client(n, sim), kind);
+        pause_host(n, sim, nemesis_any_client(n, sim), kind);
         break;
     case FAULT_SERVER_PAUSE:
         pause_host(n, sim, HOST_SERVER, kind);
         break;
     case FAULT_ISOLATE:
-        isolate(n, sim);
+        nemesis_isolate(n, sim);
         break;
     case FAULT_CUT:
     case FAULT_CLOG:
     case FAULT_GRAY:
-        hurt_link(n, sim, kind);
+    case FAULT_SLOW:
+    case FAULT_MTU:
+        nemesis_hurt_link(n, sim, kind);
         break;
     case FAULT_CLIENT_CRASH:
     case FAULT_CLIENT_EXIT:
@@ -266,7 +183,21 @@ static void strike(struct nemesis *n, struct simulation *sim)
         other_paths(n, sim);
         break;
     case FAULT_RANKS:
-        client_change_ranks(&sim->clients[any_client(n, sim) - HOST_CLIENT], &n->rng);
+        client_change_ranks(&sim->clients[nemesis_any_client(n, sim) - HOST_CLIENT], &n->rng);
+        break;
+    case FAULT_FLAP:
+        nemesis_flap(n, sim);
+        break;
+    case FAULT_REBIND:
+        nemesis_rebind(n, sim);
+        break;
+    case FAULT_OVERLOAD:
+        nemesis_overload(n, sim);
+        break;
+    case FAULT_BAD_FLOW:
+    case FAULT_BIT_FLIP:
+    case FAULT_SWAP:
+        nemesis_damage(n, sim, kind);
         break;
     default:
         break;
@@ -290,6 +221,10 @@ void nemesis_run(struct nemesis *n, struct simulation *sim)
     }
     if (sim->server.start_at_us <= now)
         another_server(n, sim);
+    if (n->overload_until_us <= now)
+        nemesis_end_overload(n, sim);
+    if (n->flap_at_us <= now)
+        nemesis_flap_again(n, sim);
     if (n->clean_crash_at_us <= now)
         clean_crash(n, sim);
     if (n->clean_ranks_at_us <= now)
@@ -318,7 +253,8 @@ static void keep_one_path(struct simulation *sim)
 
 void nemesis_calm(struct nemesis *n, struct simulation *sim)
 {
-    n->next_at_us = NEVER;
+    n->next_at_us = n->flap_at_us = NEVER;
+    nemesis_end_overload(n, sim);
     net_calm(&sim->world.net);
     sim->server.engine.memory.fail_at = 0;
     for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
@@ -331,6 +267,7 @@ void nemesis_calm(struct nemesis *n, struct simulation *sim)
         helper->options.no_buffer_ppm = 0;
         helper->restart_at_us = NEVER;
         n->hint_at_us[i] = NEVER;
+        helper_host_repair(helper);
         if (sim->scenario.heal == HEAL_ALL || HOST_HELPER + i == sim->scenario.healed_path)
             helper_host_restart(helper, 0);
     }

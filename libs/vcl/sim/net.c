@@ -121,6 +121,11 @@ static enum fate link_admit(struct net *net, struct link *link, const struct dat
 {
     if (link->cut_until_us > now || d->from_host == net->plant.silence_host)
         return FATE_CUT;
+    if ((net->options.mtu_bytes != 0 && d->len > net->options.mtu_bytes) ||
+        (link->mtu_until_us > now && d->len > link->mtu_bytes)) {
+        net->counters.too_long++;
+        return FATE_LOST;
+    }
     if (is_lost(net, link, now, d->len))
         return FATE_LOST;
     uint32_t rate = net->options.bandwidth_bytes_per_ms;
@@ -140,6 +145,8 @@ static uint64_t arrival_time(struct net *net, struct link *link, uint64_t now)
     at += o->delay_us_min;
     if (o->delay_us_mean > o->delay_us_min)
         at += rng_exponential(&net->rng, o->delay_us_mean - o->delay_us_min);
+    if (link->slow_until_us > now)
+        at += link->slow_us;
     if (link->clog_until_us > at)
         at = link->clog_until_us;
     if (at < link->last_arrival_us)
@@ -154,12 +161,15 @@ static uint64_t arrival_time(struct net *net, struct link *link, uint64_t now)
 
 static void corrupt(struct net *net, struct datagram *d)
 {
+    uint8_t before[NET_BYTES_MAX];
+    uint16_t len = d->len;
+    memcpy(before, d->bytes, len);
     net->counters.corrupted++;
     uint64_t kind = rng_below(&net->rng, 8);
     if (kind == 0 && d->len > 1) {
         d->len = (uint16_t)rng_between(&net->rng, 1, d->len - 1u);
-    } else if (kind == 1 && d->len < PMW_TRUNK_BYTES_MAX) {
-        uint16_t added = (uint16_t)rng_between(&net->rng, 1, PMW_TRUNK_BYTES_MAX - d->len);
+    } else if (kind == 1 && d->len < NET_BYTES_MAX) {
+        uint16_t added = (uint16_t)rng_between(&net->rng, 1, NET_BYTES_MAX - d->len);
         rng_bytes(&net->rng, d->bytes + d->len, added);
         d->len = (uint16_t)(d->len + added);
     } else {
@@ -169,6 +179,9 @@ static void corrupt(struct net *net, struct datagram *d)
             d->bytes[at] ^= (uint8_t)(1u << rng_below(&net->rng, 8));
         }
     }
+    if (len > 1) /* URGENT alone is the helper's business: no check covers it (W7) */
+        before[1] = (uint8_t)((before[1] & ~PMW_F_URGENT) | (d->bytes[1] & PMW_F_URGENT));
+    d->foreign = d->len != len || memcmp(before, d->bytes, len) != 0;
 }
 
 /* Planted fault: alters a payload byte of a DATA frame and repairs nothing. */
@@ -201,6 +214,7 @@ static void dispatch(struct net *net, uint64_t now, struct datagram *d, enum ori
     }
     if (altered)
         corrupt(net, d);
+    d->foreign |= net->plant.foreign;
     if (net->plant.flip_payload)
         flip_payload(net, d);
     heap_push(net, d);
@@ -234,16 +248,57 @@ static void send_junk(struct net *net, uint64_t now, const struct datagram *targ
     rng_bytes(&net->rng, d->bytes, d->len);
     if (rng_below(&net->rng, 4) != 0)
         d->bytes[0] = PMW_FIRST_BYTE(rng_below(&net->rng, 32));
+    d->foreign = true;
     net->counters.junk++;
+    dispatch(net, now, d, ORIGIN_JUNK, 0);
+}
+
+/* What anybody may write who has seen an id: BUSY and PONG carry no MAC. It goes to who sent the id. */
+static void forge(struct net *net, uint64_t now, const struct datagram *seen)
+{
+    struct pmw_route route;
+    if (pmw_route_decode(seen->bytes, seen->len, &route) < 0)
+        return;
+    struct datagram *d = datagram_copy(net, seen);
+    d->from = seen->to;
+    d->to = seen->from;
+    d->from_host = seen->to_host;
+    d->to_host = seen->from_host;
+    d->foreign = true;
+    int len;
+    if (route.session_scope) {
+        struct pmw_probe pong = {.session_id = route.id, .nonce = rng_u64(&net->rng), .bytes = PMW_PROBE_BYTES};
+        pong.helper_id = (uint16_t)(HELPER_ID_BASE + rng_below(&net->rng, HELPERS_MAX));
+        pong.state = rng_chance(&net->rng, PPM / 2);
+        pong.incarnation = rng_u32(&net->rng);
+        len = pmw_probe_encode(d->bytes, sizeof d->bytes, PMW_PONG, &pong);
+    } else {
+        struct pmw_busy busy = {.cid = route.id, .seq = rng_u32(&net->rng)};
+        struct pmw_frame frame;
+        if (rng_chance(&net->rng, PPM / 2) && pmw_frame_decode(seen->bytes, seen->len, &frame) >= 0)
+            busy.seq = frame.seq; /* as one on the path could */
+        busy.retry_after_us = rng_u32(&net->rng);
+        busy.helper_id = (uint16_t)(HELPER_ID_BASE + rng_below(&net->rng, HELPERS_MAX));
+        len = pmw_busy_encode(d->bytes, sizeof d->bytes, &busy);
+    }
+    if (len <= 0 || d->from_host >= HOSTS_MAX) {
+        net_release(net, d);
+        return;
+    }
+    d->len = (uint16_t)len;
+    net->counters.forged++;
     dispatch(net, now, d, ORIGIN_JUNK, 0);
 }
 
 void net_send(struct net *net, uint64_t now, const struct pmw_addr *from, const struct pmw_addr *to, const uint8_t *buf,
               size_t len)
 {
-    assert(len > 0 && len <= PMW_FRAME_BYTES_MAX);
+    assert(len > 0 && len <= NET_BYTES_MAX);
     struct datagram *d = datagram_new(net);
-    *d = (struct datagram){.from = *from, .to = *to, .len = (uint16_t)len};
+    memset(d, 0, offsetof(struct datagram, bytes));
+    d->from = *from;
+    d->to = *to;
+    d->len = (uint16_t)len;
     d->from_host = (uint8_t)host_of_addr(from);
     d->to_host = (uint8_t)host_of_addr(to);
     memcpy(d->bytes, buf, len);
@@ -263,6 +318,8 @@ void net_send(struct net *net, uint64_t now, const struct pmw_addr *from, const 
     }
     if (rng_chance(&net->rng, o->junk_ppm))
         send_junk(net, now, d);
+    if (rng_chance(&net->rng, o->forge_ppm))
+        forge(net, now, d);
     dispatch(net, now, d, ORIGIN_HOST, delay_us);
     if (rng_chance(&net->rng, o->replay_ppm))
         replay(net, now);
@@ -271,11 +328,12 @@ void net_send(struct net *net, uint64_t now, const struct pmw_addr *from, const 
 void net_calm(struct net *net)
 {
     struct net_options *o = &net->options;
-    o->loss_ppm = o->duplicate_ppm = o->reorder_ppm = o->corrupt_ppm = o->replay_ppm = o->junk_ppm = 0;
+    o->loss_ppm = o->duplicate_ppm = o->reorder_ppm = o->corrupt_ppm = o->replay_ppm = o->junk_ppm = o->forge_ppm = 0;
     for (int from = 0; from < HOSTS_MAX; from++)
         for (int to = 0; to < HOSTS_MAX; to++) {
             struct link *link = &net->links[from][to];
-            link->cut_until_us = link->clog_until_us = link->gray_until_us = 0;
+            link->cut_until_us = link->clog_until_us = link->gray_until_us = link->slow_until_us = link->mtu_until_us =
+                0;
             link->burst_left = 0;
         }
 }

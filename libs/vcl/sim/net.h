@@ -21,12 +21,17 @@ struct net_options {
     uint32_t corrupt_ppm;    /* bit flips, truncation, or bytes appended */
     uint32_t replay_ppm;     /* after a datagram, an old one is sent again, from another address as often as not */
     uint32_t junk_ppm;       /* after a datagram, random bytes with a plausible first byte go to its receiver */
+    uint32_t forge_ppm;      /* after a datagram, BUSY or PONG with its id goes to its sender */
+    uint32_t mtu_bytes;      /* longer datagrams are lost; 0: none are too long */
     uint64_t delay_us_min, delay_us_mean; /* one way: at least min, exponential above it */
     uint32_t bandwidth_bytes_per_ms;      /* of each link; 0: infinite */
     uint32_t queue_bytes_max;             /* waiting for the link; beyond it datagrams are dropped */
 };
 
-enum { NET_HISTORY = 128 }; /* datagrams kept for replay */
+enum {
+    NET_HISTORY = 128, /* datagrams kept for replay */
+    NET_BYTES_MAX = PMW_FRAME_BYTES_MAX > PMW_TRUNK_BYTES_MAX ? PMW_FRAME_BYTES_MAX : PMW_TRUNK_BYTES_MAX,
+};
 
 struct datagram {
     uint64_t at_us, order; /* arrival; order breaks ties and makes runs repeatable */
@@ -34,7 +39,8 @@ struct datagram {
     uint8_t from_host, to_host;
     uint16_t len;
     struct datagram *next; /* in a receive queue or the free list */
-    uint8_t bytes[PMW_FRAME_BYTES_MAX];
+    bool foreign;          /* no host sent these bytes: they are junk, forged, or altered on the way */
+    uint8_t bytes[NET_BYTES_MAX];
 };
 
 /* Faults of one directed link, each until its time. */
@@ -43,17 +49,20 @@ struct link {
     uint64_t cut_until_us;  /* nothing passes */
     uint64_t clog_until_us; /* what is sent arrives after this time */
     uint64_t gray_until_us; /* datagrams of gray_bytes_min or more are lost with gray_ppm */
-    uint32_t gray_ppm, gray_bytes_min;
+    uint64_t slow_until_us; /* slow_us more */
+    uint64_t mtu_until_us;  /* datagrams above mtu_bytes are lost */
+    uint32_t gray_ppm, gray_bytes_min, slow_us, mtu_bytes;
     uint32_t burst_left;
 };
 
 struct net_counters {
-    uint64_t lost, cut, queue_full, corrupted, duplicated, reordered, replayed, junk;
+    uint64_t lost, cut, queue_full, corrupted, duplicated, reordered, replayed, junk, too_long, forged;
 };
 
 /* Planted network faults, for the simulator's self-test. */
 struct net_plant {
     bool flip_payload;     /* payload bytes of C-frames change on their way from helpers */
+    bool foreign;          /* what hosts send is said to be nobody's */
     unsigned silence_host; /* nothing of this host is ever delivered; HOST_NONE: off */
 };
 

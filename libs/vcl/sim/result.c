@@ -8,6 +8,7 @@ static void engine_result(struct engine_host *e, struct run_result *result)
     if (!e->engine)
         return;
     vcl_engine_stats(e->engine, &stats);
+    result->inert += e->nb_inert;
     result->frames += stats.frames_in;
     result->moves += stats.path_moves;
     result->resumes += stats.resumes_accepted;
@@ -21,6 +22,7 @@ static void helper_result(const struct helper_host *helper, struct run_result *r
 {
     struct relay_stats stats;
     helper_host_stats(helper, &stats);
+    result->damaged += helper->nb_damaged;
     result->crashes += helper->nb_crashes;
     result->restarts += helper->nb_restarts;
     result->batches += stats.trunk_batches_out;
@@ -54,6 +56,8 @@ void result_collect(struct simulation *sim, struct run_result *result)
     result->corrupted = net->corrupted;
     result->replayed = net->replayed;
     result->junk = net->junk;
+    result->forged = net->forged;
+    result->too_long = net->too_long;
     result->checked_frames = sim->checkers.server_frames_checked;
     result->checked_resumes = sim->checkers.resumes_checked;
     result->steps = sim->world.steps;

@@ -8,6 +8,8 @@
 
 /* The smallest segment that holds the largest C-frame (wire.h), in IPv6. */
 enum {
+    MTU_ETHERNET_BYTES = 1472, /* UDP payload in IPv4 */
+    MTU_JUMBO_BYTES = 8972,
     SEGMENT_BYTES_MIN = PMW_TRUNK_HEADER_BYTES + PMW_ENTRY_LONG_V6_BYTES + PMW_FRAME_BYTES_BASE + PMW_TRUNK_TAG_BYTES,
     SHORT_HOLD_US = 500000,
     CLEAN_CRASH_WITHIN_US = 20000, /* while connections open and their streams are young ... */
@@ -42,6 +44,9 @@ static void net_draw(struct net_options *net, struct rng *rng)
         net->replay_ppm = (uint32_t)rng_log_between(rng, 1000, 200000);
     if (rng_chance(rng, PPM / 4))
         net->junk_ppm = (uint32_t)rng_log_between(rng, 1000, 100000);
+    if (rng_chance(rng, PPM / 8))
+        net->forge_ppm = (uint32_t)rng_log_between(rng, 1000, 50000);
+    net->mtu_bytes = coin(rng) ? MTU_ETHERNET_BYTES : MTU_JUMBO_BYTES;
     net->delay_us_min = rng_log_between(rng, 5, 2000);
     net->delay_us_mean = net->delay_us_min + (coin(rng) ? rng_log_between(rng, 1, 5000) : 0);
     if (rng_chance(rng, PPM / 4)) {
@@ -68,14 +73,14 @@ static void nemesis_draw(struct scenario *s, struct rng *rng)
     struct nemesis_options *n = &s->nemesis;
     if (rng_chance(rng, PPM / 8))
         return; /* a quiet run: the network's own faults only */
-    n->enabled = rng_u32(rng) & ((1u << FAULT_NEMESIS_COUNT) - 1);
+    n->enabled = rng_u64(rng) & (fault_bit(FAULT_NEMESIS_COUNT) - 1);
     /* The end of a process ends its connections, so that less is left to look at: in few runs. */
     if (!rng_chance(rng, PPM / 8))
-        n->enabled &= ~(1u << FAULT_CLIENT_CRASH | 1u << FAULT_CLIENT_EXIT);
+        n->enabled &= ~(fault_bit(FAULT_CLIENT_CRASH) | fault_bit(FAULT_CLIENT_EXIT));
     if (!rng_chance(rng, PPM / 16))
-        n->enabled &= ~(1u << FAULT_SERVER_CRASH);
+        n->enabled &= ~(fault_bit(FAULT_SERVER_CRASH));
     if (!rng_chance(rng, PPM / 16))
-        n->enabled &= ~(1u << FAULT_CLIENT_SLEEP);
+        n->enabled &= ~(fault_bit(FAULT_CLIENT_SLEEP));
     n->gap_us_mean = rng_log_between(rng, 2000, 500000);
     n->duration_us_max = rng_log_between(rng, 1000, 2000000);
     n->true_hints = coin(rng);
@@ -170,7 +175,7 @@ static void apply_hold_and_moves(struct scenario *s)
         s->engine.hold_us = SHORT_HOLD_US;
         s->engine.open_timeout_us = SHORT_HOLD_US / 2;
     }
-    s->sleepers = s->nemesis.enabled & 1u << FAULT_CLIENT_SLEEP;
+    s->sleepers = s->nemesis.enabled & fault_bit(FAULT_CLIENT_SLEEP);
     if (s->sleepers) {
         s->engine.hold_us = SLEEP_HOLD_US;
         s->sleep_us_max = SLEEP_RUN_US / 2;
@@ -186,7 +191,7 @@ static void apply_hold_and_moves(struct scenario *s)
         s->engine.pto_initial_us += 8 * FAST_MOVE_US;
         s->engine.move_interval_min_us = FAST_MOVE_US;
         s->engine.move_interval_max_us = FAST_MOVE_US;
-        s->nemesis.enabled |= 1u << FAULT_HINT;
+        s->nemesis.enabled |= fault_bit(FAULT_HINT);
         s->nemesis.gap_us_mean = FAST_MOVE_US;
         s->fault_us = s->fault_us < FAST_MOVES_RUN_US ? FAST_MOVES_RUN_US : s->fault_us;
     }
@@ -203,7 +208,7 @@ const char *fault_name(enum fault fault)
 }
 
 /* Switches off what is not allowed. */
-static void restrict_faults(struct scenario *s, uint32_t allowed)
+static void restrict_faults(struct scenario *s, uint64_t allowed)
 {
     uint32_t *const net_faults[FAULT_COUNT] = {
         [FAULT_LOSS] = &s->net.loss_ppm,
@@ -212,21 +217,23 @@ static void restrict_faults(struct scenario *s, uint32_t allowed)
         [FAULT_CORRUPT] = &s->net.corrupt_ppm,
         [FAULT_REPLAY] = &s->net.replay_ppm,
         [FAULT_JUNK] = &s->net.junk_ppm,
+        [FAULT_FORGE] = &s->net.forge_ppm,
+        [FAULT_SLOW_READER] = &s->workload.slow_reader_ppm,
         [FAULT_BUFFERS] = &s->helper.no_buffer_ppm,
         [FAULT_BANDWIDTH] = &s->net.bandwidth_bytes_per_ms,
     };
     s->nemesis.enabled &= allowed;
     for (int i = 0; i < FAULT_COUNT; i++)
-        if (net_faults[i] && !(allowed & 1u << i))
+        if (net_faults[i] && !(allowed & fault_bit(i)))
             *net_faults[i] = 0;
-    if (!(allowed & 1u << FAULT_MEMORY))
+    if (!(allowed & fault_bit(FAULT_MEMORY)))
         s->memory_fault.host = HOST_NONE;
-    s->expired_tokens = s->expired_tokens && (allowed & 1u << FAULT_TOKENS);
-    s->short_hold = s->short_hold && (allowed & 1u << FAULT_SHORT_HOLD);
-    s->fast_moves = s->fast_moves && (allowed & 1u << FAULT_FAST_MOVES);
+    s->expired_tokens = s->expired_tokens && (allowed & fault_bit(FAULT_TOKENS));
+    s->short_hold = s->short_hold && (allowed & fault_bit(FAULT_SHORT_HOLD));
+    s->fast_moves = s->fast_moves && (allowed & fault_bit(FAULT_FAST_MOVES));
 }
 
-void scenario_draw(struct scenario *s, uint64_t seed, uint32_t allowed, struct rng *rng)
+void scenario_draw(struct scenario *s, uint64_t seed, uint64_t allowed, struct rng *rng)
 {
     memset(s, 0, sizeof *s);
     s->seed = seed;
@@ -282,16 +289,16 @@ void scenario_print(const struct scenario *s)
     if (s->clean_ranks)
         printf("  a quiet run, but candidates have other ranks from %" PRIu64 " us on\n", s->crash_at_us);
     printf("  loss %u ppm (bursts of %u), duplicates %u, reordering %u by up to %" PRIu64
-           " us, corruption %u, replay %u, junk %u\n",
+           " us, corruption %u, replay %u, junk %u, forged %u; UDP payloads to %u\n",
            n->loss_ppm, n->loss_burst, n->duplicate_ppm, n->reorder_ppm, n->reorder_us_max, n->corrupt_ppm,
-           n->replay_ppm, n->junk_ppm);
+           n->replay_ppm, n->junk_ppm, n->forge_ppm, n->mtu_bytes);
     printf("  delay %" PRIu64 "-%" PRIu64
            " us, bandwidth %u B/ms, queue %u B; helpers hold %u us, %u flows, segment %u B\n",
            n->delay_us_min, n->delay_us_mean, n->bandwidth_bytes_per_ms, n->queue_bytes_max, s->helper.hold_us_max,
            s->helper.flows_max, s->helper.trunk_bytes_max);
     printf("  each %" PRIu64 " us, for up to %" PRIu64 " us:", s->nemesis.gap_us_mean, s->nemesis.duration_us_max);
     for (int i = 0; i < FAULT_NEMESIS_COUNT; i++)
-        if (s->nemesis.enabled & 1u << i)
+        if (s->nemesis.enabled & fault_bit(i))
             printf(" %s", fault_name((enum fault)i));
     const struct vcl_config *e = &s->engine;
     printf("%s\n  buffers %u/%u B, backlog %u; PTO %u, %u to %u us, ack delay %u us%s%s\n",

@@ -27,6 +27,14 @@
     X(FAULT_RANKS, "ranks")               /* the control plane gives the candidates other ranks */                     \
     X(FAULT_LATE_TABLE, "late_table")     /* a helper that starts knows no server for a while */                       \
     X(FAULT_KEYS, "keys")                 /* the server's token keys rotate */                                         \
+    X(FAULT_SLOW, "slow")                 /* a link takes 2 to 40 ms more */                                           \
+    X(FAULT_FLAP, "flap")                 /* a helper dies and comes back, each 30 ms */                               \
+    X(FAULT_MTU, "mtu")                   /* a link loses all above a size */                                          \
+    X(FAULT_REBIND, "rebind")             /* a NAT gives a client another port */                                      \
+    X(FAULT_OVERLOAD, "overload")         /* the server looks seldom, and little fits into its queue */                \
+    X(FAULT_BAD_FLOW, "bad_flow")         /* a helper loses one flow */                                                \
+    X(FAULT_BIT_FLIP, "bit_flip")         /* a helper alters payloads, and seals them into its batches */              \
+    X(FAULT_SWAP, "swap")                 /* a helper exchanges payloads of one length */                              \
     X(FAULT_CLIENT_CRASH, "client_crash") /* a client process is gone, silently */                                     \
     X(FAULT_CLIENT_EXIT, "client_exit")   /* a client process ends in an orderly way */                                \
     X(FAULT_SERVER_CRASH, "server_crash") /* the server process is gone; a new one starts */                           \
@@ -35,6 +43,8 @@
     X(FAULT_REORDER, "reorder")                                                                                        \
     X(FAULT_CORRUPT, "corrupt")                                                                                        \
     X(FAULT_REPLAY, "replay")                                                                                          \
+    X(FAULT_FORGE, "forge")             /* BUSY and PONG of nobody, with ids that exist */                             \
+    X(FAULT_SLOW_READER, "slow_reader") /* applications that do not read */                                            \
     X(FAULT_JUNK, "junk")                                                                                              \
     X(FAULT_BANDWIDTH, "bandwidth")                                                                                    \
     X(FAULT_BUFFERS, "buffers")       /* helpers run out of them */                                                    \
@@ -49,12 +59,17 @@ enum fault {
         FAULT_COUNT,
     FAULT_NEMESIS_COUNT = FAULT_LOSS, /* those below are the nemesis's */
 };
+_Static_assert(FAULT_COUNT < 64, "a set of faults is a uint64_t");
 const char *fault_name(enum fault fault);
+static inline uint64_t fault_bit(int fault)
+{
+    return (uint64_t)1 << fault;
+}
 
 enum { RANK_MAX = 3 }; /* some equal, some not */
 
 struct nemesis_options {
-    uint32_t enabled;     /* bit set of faults below FAULT_NEMESIS_COUNT */
+    uint64_t enabled;     /* bit set of faults below FAULT_NEMESIS_COUNT */
     uint64_t gap_us_mean; /* between two faults */
     uint64_t duration_us_max;
     bool true_hints; /* a crash and a restart are told to the clients, after a while */
@@ -105,7 +120,7 @@ struct scenario {
 
 /* Every draw is made whatever `allowed` (a bit set of faults) is, so that a run with fewer faults is otherwise the
  * same. */
-void scenario_draw(struct scenario *s, uint64_t seed, uint32_t allowed, struct rng *rng);
+void scenario_draw(struct scenario *s, uint64_t seed, uint64_t allowed, struct rng *rng);
 /* Several lines for a human. */
 void scenario_print(const struct scenario *s);
 

@@ -19,9 +19,9 @@ enum {
 
 const char *plant_name(enum plant plant)
 {
-    static const char *const names[PLANTED_COUNT] = {"nothing", "flip-payload", "swap",     "skip", "repeat",
-                                                     "cross",   "stale-path",   "silence",  "leak", "drift",
-                                                     "loss",    "slow-move",    "old-ranks"};
+    static const char *const names[PLANTED_COUNT] = {"nothing", "flip-payload", "swap",    "skip", "repeat",
+                                                     "cross",   "stale-path",   "silence", "leak", "drift",
+                                                     "loss",    "slow-move",    "foreign", "deaf", "old-ranks"};
     return names[plant];
 }
 
@@ -155,6 +155,10 @@ static void plant_faults(struct simulation *sim)
     case PLANTED_LOSS:
         sim->world.net.options.loss_ppm += sim->scenario.quiet ? PPM / 50 : 0;
         break;
+    case PLANTED_FOREIGN:
+        sim->world.net.plant.foreign = true;
+        break;
+    case PLANTED_DEAF:      /* see checkers.c */
     case PLANTED_SLOW_MOVE: /* see client.c */
     case PLANTED_OLD_RANKS:
     case PLANTED_NOTHING:

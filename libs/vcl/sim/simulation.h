@@ -29,6 +29,8 @@ enum plant {
     PLANTED_DRIFT,        /* a run depends on the run before: determinism */
     PLANTED_LOSS,         /* a quiet network loses a little: quiet */
     PLANTED_SLOW_MOVE,    /* moves to another path are not told: failover */
+    PLANTED_FOREIGN,      /* the observer is told that a host's own datagrams are nobody's: I7 */
+    PLANTED_DEAF,         /* an application does not hear that its connection ended: I9 */
     PLANTED_OLD_RANKS,    /* clients are not told of other ranks: ranks */
     PLANTED_COUNT
 };
@@ -96,6 +98,10 @@ struct nemesis {
     uint64_t hint_at_us[HELPERS_MAX]; /* when clients are told of a crash or restart; NEVER: nothing to tell */
     uint64_t clean_crash_at_us;       /* NEVER: there is none, or it is over */
     uint64_t clean_ranks_at_us, ranks_checked_at_us;
+    unsigned flap_helper;
+    uint64_t flap_at_us, flap_until_us; /* when the flapping helper dies or comes back next; NEVER: none flaps */
+    uint64_t overload_until_us;         /* NEVER: there is none */
+    uint32_t calm_poll_us_max, calm_queue_max;
     uint64_t hints, faults;
 };
 
@@ -104,7 +110,7 @@ struct nemesis {
 #define RUN_COUNTERS(X)                                                                                                \
     X(connections) X(completed) X(frames) X(bytes) X(resent) X(moves) X(resumes) X(failovers) X(reranks)                                       \
     X(batches) X(batched_frames) X(refused)                                                                            \
-    X(crashes) X(restarts) X(pauses) X(faults) X(hints) X(lost) X(duplicated) X(reordered) X(corrupted) X(replayed) X(junk)        \
+    X(crashes) X(restarts) X(pauses) X(faults) X(hints) X(lost) X(duplicated) X(reordered) X(corrupted) X(replayed) X(junk) X(forged) X(too_long) X(damaged) X(inert)        \
     X(check_drops) X(checked_frames) X(checked_resumes) X(steps)
 /* clang-format on */
 struct run_result {
@@ -135,7 +141,7 @@ struct simulation {
 };
 
 struct run_options {
-    uint32_t allowed_faults; /* bit set of enum fault */
+    uint64_t allowed_faults; /* bit set of enum fault */
     enum plant plant;
     bool trace, verbose;
 };

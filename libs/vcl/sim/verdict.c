@@ -7,8 +7,9 @@
 
 const char *rule_name(enum rule rule)
 {
-    static const char *const names[] = {"passed", "I1",    "I2",     "I3",    "I4",       "failover",
-                                        "ranks",  "quiet", "memory", "error", "contract", "determinism"};
+    static const char *const names[] = {"passed", "I1",    "I2",    "I3",       "I4",         "I5",
+                                        "I6",     "I7",    "I8",    "I9",       "I10",        "failover",
+                                        "ranks",  "quiet", "error", "contract", "determinism"};
     return names[rule];
 }
 
