@@ -90,7 +90,7 @@ int pmw_frame_encode(uint8_t *buf, size_t cap, const struct pmw_frame *f, const 
     } else {
         long_header_put(buf, f);
     }
-    if (f->payload_len > 0)
+    if (f->payload_len > 0 && payload != buf + head) /* else the caller has put it in its place */
         memcpy(buf + head, payload, f->payload_len);
     memset(buf + len - trailer, 0, trailer);
     if ((f->flags & PMW_F_SEALED) != 0)

@@ -29,7 +29,8 @@ struct vcl_conn *vcl__conn_new(struct vcl_session *s)
         list_init(nodes[i]);
     vcl__sendbuf_init(&c->snd, e->cfg.sndbuf_bytes);
     vcl__recvbuf_init(&c->rcv, e->cfg.rcvbuf_bytes);
-    vcl__cc_reset(&c->cc, 0);
+    vcl__cc_init(&c->cc);
+    c->loss_at = VCL_NEVER;
     c->slot = SLOTS_MAX;
     list_push(&s->conns, &c->in_session);
     s->nb_conns++;

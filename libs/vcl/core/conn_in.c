@@ -7,6 +7,11 @@
 
 #include <assert.h>
 
+enum {
+    ACK_RUN_FRAMES = 64, /* C3: so many in a row, without a pause, are a large transfer */
+    ACK_EVERY_MAX = 16,
+};
+
 static struct vcl_conn *conn_find(struct vcl_engine *e, uint64_t cid)
 {
     struct map_node *n = vcl__map_find(&e->conns, cid);
@@ -51,23 +56,55 @@ static void advance_una(struct vcl_conn *c, uint64_t ack)
         vcl__conn_input(c, CONN_IN_FIN_ACKED, VCL_OK);
 }
 
-static void on_delivered(struct vcl_conn *c, const struct sentmap_ack *r, uint32_t nb_in_flight)
+/* C4: what is lost by now; when to look again. */
+void vcl__conn_detect_lost(struct vcl_conn *c, struct sentmap_ack *a)
 {
     struct vcl_session *s = c->s;
-    /* Frames sent once beside one sent again: their first acknowledgement was lost, this one is late by the outage. */
-    if (r->rtt_known && !r->any_resent)
-        vcl__session_on_rtt(s, c->e->now - r->rtt_sent_at);
+    uint64_t next = vcl__rack_detect(&c->rack, &c->sent, &s->rtt, a->now, a);
+    c->loss_at = next;
+    if (next != VCL_NEVER)
+        vcl__conn_arm(c);
+    if (a->nb_lost == 0)
+        return;
+    vcl__cc_on_lost(&c->cc, a->lost_order, c->sent.next_order, vcl__mtu_payload(s));
+    vcl__mtu_on_lost(s, a->lost_len, a->lost_tx_max);
+}
+
+/* The round trip that this acknowledgement shows, or 0. It tells which transmission it answers; where that was not the
+ * last one, the path is slower than we believed (C4). */
+static uint64_t rtt_shown(const struct sentmap_ack *a)
+{
+    if (a->rtt_known)
+        return a->now - a->rtt_sent_at;
+    return vcl__rack_was_spurious(a) && a->first_sent_at != 0 ? a->now - a->first_sent_at : 0;
+}
+
+static void on_delivered(struct vcl_conn *c, struct sentmap_ack *a, uint32_t bytes_in_flight)
+{
+    struct vcl_session *s = c->s;
+    uint64_t rtt_us = rtt_shown(a);
+    if (rtt_us > 0)
+        vcl__session_on_rtt(s, rtt_us);
     c->pto_count = 0;
     c->pto_credit = 0;
-    vcl__cc_on_delivered(&c->cc, r->nb_delivered, nb_in_flight);
-    if (s->dial != NULL)
-        vcl__path_on_proof(s, r->newest_sent_at);
+    vcl__rack_on_ack(&c->rack, &c->sent, a);
+    if (vcl__rack_was_spurious(a))
+        vcl__cc_undo(&c->cc);
+    vcl__cc_on_delivered(&c->cc, &(struct cc_ack){.bytes = a->bytes_delivered,
+                                                  .bytes_in_flight = bytes_in_flight,
+                                                  .frame_bytes = vcl__mtu_payload(s),
+                                                  .rtt_us = rtt_us > UINT32_MAX ? UINT32_MAX : (uint32_t)rtt_us,
+                                                  .newest_order = a->newest_order,
+                                                  .last_order = c->sent.next_order});
+    if (s->dial != NULL && a->newest_order != 0)
+        vcl__path_on_proof(s, a->newest_sent_at);
+    vcl__conn_detect_lost(c, a);
 }
 
 static void on_ack(struct vcl_conn *c, const struct pmw_frame *f, uint64_t ack)
 {
-    struct sentmap_ack r = {.nb_delivered = 0};
-    uint32_t nb_in_flight = c->sent.nb_in_flight;
+    struct sentmap_ack r = {.now = c->e->now, .tx_echo = f->tx_echo, .min_rtt_us = c->s->rtt.min_us};
+    uint32_t bytes_in_flight = c->sent.bytes_in_flight;
     uint64_t edge = ack + (uint64_t)f->window * PMW_WINDOW_UNIT_BYTES;
     if (f->window != PMW_WINDOW_SILENT && edge > c->snd_edge) /* W8: never shrinks; an older frame says less */
         c->snd_edge = edge;
@@ -78,13 +115,8 @@ static void on_ack(struct vcl_conn *c, const struct pmw_frame *f, uint64_t ack)
         if (start > ack && end <= c->snd_nxt)
             vcl__sentmap_sack(&c->sent, start, end, &r);
     }
-    if (r.nb_delivered > 0) {
-        on_delivered(c, &r, nb_in_flight);
-        if (c->sent.count > 0)
-            vcl__sentmap_detect_lost(&c->sent, &r);
-        if (r.nb_lost > 0)
-            vcl__cc_on_lost(&c->cc, r.lost_order, c->sent.next_order);
-    }
+    if (r.nb_delivered > 0)
+        on_delivered(c, &r, bytes_in_flight);
     advance_una(c, ack);
 }
 
@@ -94,7 +126,7 @@ bool vcl__conn_on_peer_state(struct vcl_conn *c, uint64_t peer_rcv_nxt, uint64_t
         return false;
     if (!vcl__conn_is_live(c->state))
         return true;
-    struct sentmap_ack r = {.nb_delivered = 0};
+    struct sentmap_ack r = {.now = c->e->now};
     if (peer_rcv_nxt + window > c->snd_edge)
         c->snd_edge = peer_rcv_nxt + window;
     vcl__sentmap_ack(&c->sent, peer_rcv_nxt, &r); /* not an RTT sample: the frames went by the path that died */
@@ -106,11 +138,17 @@ bool vcl__conn_on_peer_state(struct vcl_conn *c, uint64_t peer_rcv_nxt, uint64_t
     return true;
 }
 
-/* C3. */
+/* C3: every second frame; in a long run every ACK_EVERY_MAX-th, for there the sender has a large window (RFC 9000
+ * 13.2.2 leaves it to the receiver). A gap, a repetition or a pause ends the run. */
 static void schedule_ack(struct vcl_conn *c, enum recvbuf_result r)
 {
     bool at_once = r != RECVBUF_ADVANCED || c->rcv.ranges.count > 0 || vcl__recvbuf_complete(&c->rcv);
-    if (at_once || ++c->nb_unacked_rx >= 2)
+    if (at_once || c->e->now - c->last_data_rx > c->e->cfg.max_ack_delay_us)
+        c->nb_in_order_rx = 0;
+    else if (c->nb_in_order_rx < UINT16_MAX)
+        c->nb_in_order_rx++;
+    unsigned every = c->nb_in_order_rx < ACK_RUN_FRAMES ? 2 : ACK_EVERY_MAX;
+    if (at_once || ++c->nb_unacked_rx >= every)
         c->ack_now = true;
     else
         vcl__conn_ack_soon(c);
@@ -128,6 +166,7 @@ static int on_payload(struct vcl_conn *c, const struct pmw_frame *f, uint64_t se
         return vcl__drop(e, VCL_DROP_LIMIT); /* as if it had been lost */
     if (r == RECVBUF_OUT_OF_ORDER)
         c->newest_gap_rx = seq > before ? seq : before;
+    c->rx_tx = f->tx;
     schedule_ack(c, r);
     if (r == RECVBUF_BEYOND)
         return vcl__drop(e, VCL_DROP_OUT_OF_WINDOW);

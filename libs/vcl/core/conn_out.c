@@ -39,22 +39,57 @@ static bool path_trial(const struct vcl_conn *c)
     return d != NULL && d->state == VCL_PATH_RESUMING && d->resume_budget > 0;
 }
 
+static bool congested(const struct vcl_conn *c)
+{
+    return c->sent.bytes_in_flight >= c->cc.window;
+}
+
+/* On a path this short the timers are too coarse to pace (pacing.h). */
+static uint32_t paced_srtt(const struct vcl_conn *c)
+{
+    return c->s->rtt.min_us > PACING_GRAIN_US ? c->s->rtt.srtt_us : 0;
+}
+
+static uint64_t paced_until(const struct vcl_conn *c)
+{
+    return vcl__pacing_next(&c->pacing, &c->cc, paced_srtt(c), vcl__mtu_payload(c->s), c->e->now);
+}
+
+/* C5. The oldest at its PTO, and the gap of a move, cost no budget: the one is rare, the other at most a window. */
+static bool may_repeat(const struct vcl_conn *c)
+{
+    if (c->pto_credit > 0)
+        return true;
+    if (congested(c) || paced_until(c) > c->e->now)
+        return false;
+    return vcl__sentmap_next_lost((struct sentmap *)&c->sent)->exempt || vcl__budget_has(&c->e->budget, c->e->now);
+}
+
 static bool lost_ready(const struct vcl_conn *c)
 {
     if (c->sent.nb_lost == 0)
         return false;
-    if (!path_open(c))
-        return path_trial(c);
-    return c->sent.nb_in_flight < c->cc.frames || c->pto_credit > 0;
+    return path_open(c) ? may_repeat(c) : path_trial(c);
+}
+
+/* All but the pace. */
+static bool fresh_waits(const struct vcl_conn *c)
+{
+    if (c->sent.nb_lost > 0 || congested(c) || c->sent.count >= SENTMAP_FRAMES_MAX || !path_open(c))
+        return false;
+    return unsent_bytes(c) > 0 ? window_open(c) : fin_pending(c);
 }
 
 static bool fresh_ready(const struct vcl_conn *c)
 {
-    if (c->sent.nb_lost > 0 || c->sent.nb_in_flight >= c->cc.frames || c->sent.count >= SENTMAP_FRAMES_MAX)
-        return false;
-    if (!path_open(c))
-        return false;
-    return unsent_bytes(c) > 0 ? window_open(c) : fin_pending(c);
+    return fresh_waits(c) && paced_until(c) <= c->e->now;
+}
+
+uint64_t vcl__conn_paced_until(const struct vcl_conn *c)
+{
+    bool waits = path_open(c) && (c->sent.nb_lost > 0 ? !congested(c) : fresh_waits(c));
+    uint64_t at = waits ? paced_until(c) : 0;
+    return at > c->e->now ? at : VCL_NEVER;
 }
 
 /* Control of a closed or closing connection needs a path, not a resumed one. */
@@ -88,8 +123,13 @@ static void update_persist(struct vcl_conn *c)
 void vcl__conn_kick(struct vcl_conn *c)
 {
     update_persist(c);
-    if (list_linked(&c->ready) || !vcl__conn_has_output(c))
+    if (list_linked(&c->ready))
         return;
+    if (!vcl__conn_has_output(c)) {
+        if (paced_until(c) > c->e->now)
+            vcl__conn_arm(c);
+        return;
+    }
     struct exit *x = vcl__route_exit(c->e, &c->s->route);
     if (x == NULL)
         return; /* the trunk is gone; a RESUME will bring another */
@@ -145,13 +185,14 @@ static int put_frame(struct vcl_conn *c, struct pmw_frame *f, uint64_t seq, uint
     f->ack = (uint32_t)c->rcv.nxt;
     f->window = (uint16_t)(window / PMW_WINDOW_UNIT_BYTES);
     f->payload_len = (uint16_t)payload_len;
+    f->tx_echo = c->rx_tx;
     put_sacks(c, f);
     size_t head = PMW_FRAME_HEADER_BYTES + (f->nb_sacks > 0 ? 1 + f->nb_sacks * PMW_SACK_RANGE_BYTES : 0);
     if (head + payload_len + PMW_CHECK_BYTES > cap)
         return PMW_ERR_SPACE;
-    if (payload_len > 0)
-        vcl__sendbuf_copy(&c->snd, seq, c->e->scratch, payload_len);
-    int len = pmw_frame_encode(buf, cap, f, c->e->scratch);
+    if (payload_len > 0) /* where the frame has it: the encoder leaves it there */
+        vcl__sendbuf_copy(&c->snd, seq, buf + head, payload_len);
+    int len = pmw_frame_encode(buf, cap, f, buf + head);
     assert(len > 0);
     struct pmw_check_seed seed = {.secret = c->s->dial != NULL ? c->s->keys.check_c2s : c->s->keys.check_s2c,
                                   .cid = c->cid,
@@ -177,9 +218,19 @@ static void on_data_sent(struct vcl_conn *c, uint32_t payload_len)
         vcl__path_on_activity(c->s);
 }
 
-static int build_lost(struct vcl_conn *c, uint8_t *buf, size_t cap)
+/* The lowest lost frame, no longer than the path carries (S21). NULL: no memory to cut it. */
+static struct sent *next_lost(struct vcl_conn *c)
 {
     struct sent *s = vcl__sentmap_next_lost(&c->sent);
+    uint32_t limit = vcl__mtu_payload(c->s);
+    return s->len <= limit ? s : vcl__sentmap_cut(&c->sent, &c->e->mem, s, limit);
+}
+
+static int build_lost(struct vcl_conn *c, uint8_t *buf, size_t cap)
+{
+    struct sent *s = next_lost(c);
+    if (s == NULL)
+        return 0; /* its PTO comes again */
     struct pmw_frame f = {.type = PMW_DATA,
                           .flags = PMW_F_RESEND | PMW_F_URGENT | (s->fin ? PMW_F_FIN : 0),
                           .tx = s->tx < PMW_TX_MAX ? s->tx + 1 : PMW_TX_MAX};
@@ -188,9 +239,12 @@ static int build_lost(struct vcl_conn *c, uint8_t *buf, size_t cap)
         return len;
     if (!path_open(c))
         c->s->dial->resume_budget--;
-    else if (c->sent.nb_in_flight >= c->cc.frames)
+    else if (c->pto_credit > 0)
         c->pto_credit--;
+    else if (!s->exempt)
+        vcl__budget_spend(&c->e->budget);
     vcl__sentmap_sent_again(&c->sent, s, c->e->now);
+    vcl__pacing_sent(&c->pacing, &c->cc, paced_srtt(c), s->len, c->e->now);
     c->e->stats.frames_resent++;
     c->resent_bytes += s->len;
     on_data_sent(c, s->len);
@@ -201,8 +255,10 @@ static int build_fresh(struct vcl_conn *c, uint8_t *buf, size_t cap)
 {
     uint64_t unsent = unsent_bytes(c), n = unsent;
     uint64_t window = c->snd_edge > c->snd_nxt ? c->snd_edge - c->snd_nxt : 0;
-    if (n > c->e->payload_max)
-        n = c->e->payload_max;
+    uint32_t limit = vcl__mtu_payload(c->s);
+    vcl__mtu_want(c->s, unsent);
+    if (n > limit)
+        n = limit;
     if (n > window)
         n = window > 0 ? window : 1; /* C6: a window probe is one byte beyond the edge */
     if (!vcl__sentmap_reserve(&c->sent, &c->e->mem)) {
@@ -219,6 +275,8 @@ static int build_fresh(struct vcl_conn *c, uint8_t *buf, size_t cap)
     if (len < 0)
         return len;
     vcl__sentmap_push(&c->sent, c->e->now, c->snd_nxt, (uint32_t)n, fin);
+    vcl__budget_earn(&c->e->budget);
+    vcl__pacing_sent(&c->pacing, &c->cc, paced_srtt(c), (uint32_t)n, c->e->now);
     c->snd_nxt += n + (fin ? 1 : 0);
     c->window_probe = false;
     on_data_sent(c, (uint32_t)n);

@@ -3,6 +3,8 @@
  * Timers of one connection:
  *   OPEN unanswered        open_client.c
  *   PTO                    oldest unacknowledged frame, doubled each time (C4)
+ *   loss                   a frame that one sent later has overtaken (C4)
+ *   pace                   the next frame of a large window (C5)
  *   window probe           the peer's window is shut (C6)
  *   RESET unanswered       doubled each time until the tombstone ends
  *   orphan                 released, our side finished, the peer does not finish: hold_us
@@ -22,6 +24,11 @@ static uint64_t pto_deadline(const struct vcl_conn *c)
         return VCL_NEVER;
     uint64_t from = oldest->sent_at > c->pto_fired_at ? oldest->sent_at : c->pto_fired_at;
     return from + vcl__rtt_pto(&c->s->rtt, &c->s->limits, c->pto_count);
+}
+
+static uint64_t loss_deadline(const struct vcl_conn *c)
+{
+    return c->loss_at;
 }
 
 static uint64_t persist_deadline(const struct vcl_conn *c)
@@ -50,7 +57,8 @@ static uint64_t next_deadline(const struct vcl_conn *c)
         return vcl__open_deadline(c);
     if (c->state == CONN_CLOSED)
         return reset_deadline(c);
-    uint64_t all[] = {pto_deadline(c), persist_deadline(c), orphan_deadline(c)}, next = VCL_NEVER;
+    uint64_t all[] = {pto_deadline(c), loss_deadline(c), vcl__conn_paced_until(c), persist_deadline(c),
+                      orphan_deadline(c)}, next = VCL_NEVER;
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         if (all[i] < next)
             next = all[i];
@@ -74,8 +82,12 @@ static void pto_fired(struct vcl_conn *c)
     c->pto_fired_at = e->now;
     if (c->pto_count < UINT8_MAX)
         c->pto_count++;
-    if (sent_end(oldest) <= c->snd_edge) /* a window probe that meets a shut window says nothing of the network */
-        vcl__cc_on_lost(&c->cc, oldest->order, c->sent.next_order);
+    /* The first is a probe (as TLP, RFC 8985 7): what its acknowledgement shows to be lost cuts the window. A window probe
+     * that meets a shut window says nothing of the network. */
+    if (c->pto_count >= 2 && sent_end(oldest) <= c->snd_edge) {
+        vcl__cc_on_lost(&c->cc, sentmap_order(&c->sent, oldest), c->sent.next_order, vcl__mtu_payload(s));
+        vcl__mtu_on_pto(s, oldest->len, first_sent_at);
+    }
     vcl__sentmap_mark_lost(&c->sent, oldest);
     c->pto_credit = 1;
     if (s->dial != NULL) {
@@ -101,8 +113,14 @@ static void fire_live(struct vcl_conn *c)
         c->window_probe = true;
         vcl__conn_kick(c);
     }
+    if (vcl__due(e, c->loss_at)) {
+        vcl__conn_detect_lost(c, &(struct sentmap_ack){.now = e->now});
+        vcl__conn_kick(c);
+    }
     if (vcl__due(e, pto_deadline(c)))
         pto_fired(c);
+    else
+        vcl__conn_kick(c); /* its pace, perhaps */
 }
 
 void vcl__conn_on_timer(struct vcl_conn *c)

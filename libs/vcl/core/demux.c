@@ -7,7 +7,7 @@
 
 static int receive_by_server(struct vcl_engine *e, const struct route *from, int type, const uint8_t *buf, size_t len)
 {
-    if (e->cfg.server_id == 0)
+    if (e->cfg.server_id == 0 && type != PMW_PROBE)
         return vcl__drop(e, VCL_DROP_ROLE);
     if (type == PMW_OPEN)
         return vcl__on_open(e, from, buf, len);
@@ -25,13 +25,15 @@ static int receive_probe_answer(struct vcl_engine *e, const struct route *from, 
     struct vcl_session *s = vcl__session_find(e, p.session_id);
     if (s == NULL)
         return vcl__drop(e, VCL_DROP_UNKNOWN_SESSION);
-    if (s->dial == NULL)
+    if (s->dial == NULL && type == PMW_PONG)
         return vcl__drop(e, VCL_DROP_ROLE);
     if (type == PMW_PONG)
         return vcl__advice_on_pong(s, &p);
     if (!pmw_control_check(buf, len, vcl__mac_key_in(s)))
         return vcl__drop(e, VCL_DROP_MAC);
     vcl__session_on_rx(s, from);
+    if (vcl__mtu_on_echo(s, &p) || s->dial == NULL)
+        return 0;
     return vcl__home_on_echo(s, &p) ? 0 : vcl__probe_on_echo(s, &p);
 }
 

@@ -70,6 +70,7 @@ int vcl_engine_new(struct vcl_engine **out, const struct vcl_config *config)
     pmw_reset_key(e->reset_key, config->trunk_secret);
     e->mem = mem;
     e->payload_max = payload_max(config);
+    vcl__budget_init(&e->budget, 0);
     lists_init(e);
     vcl__timers_init(&e->timers, &e->mem);
     /* Twice as many slots as connections and tombstones together: 10 s of quarantine at full turnover (W5). */
@@ -147,6 +148,7 @@ static bool resume_send(struct vcl_engine *e, struct vcl_datagram *out)
         if (len <= 0)
             continue; /* it left the list: what it had to list has closed */
         out->to = d->active.addr;
+        out->may_merge = false;
         out->len = (size_t)len;
         return true;
     }

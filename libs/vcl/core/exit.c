@@ -58,7 +58,7 @@ struct exit *vcl__route_exit(struct vcl_engine *e, const struct route *r)
     return r->trunk->generation == r->trunk_generation ? &r->trunk->exit : NULL;
 }
 
-void vcl__ctl_push(struct vcl_engine *e, const struct route *r, const uint8_t *bytes, int len)
+static void push(struct vcl_engine *e, const struct route *r, const uint8_t *bytes, int len, bool may_merge)
 {
     assert(len > 0 && len <= PMW_FRAME_BYTES_MAX);
     struct exit *x = vcl__route_exit(e, r);
@@ -69,6 +69,7 @@ void vcl__ctl_push(struct vcl_engine *e, const struct route *r, const uint8_t *b
     }
     f->to = r->addr;
     f->len = (uint16_t)len;
+    f->may_merge = may_merge;
     memcpy(f->bytes, bytes, (size_t)len);
     if (x->nb_ctl == CTL_FRAMES_MAX) {
         vcl__drop(e, VCL_DROP_LIMIT);
@@ -77,6 +78,16 @@ void vcl__ctl_push(struct vcl_engine *e, const struct route *r, const uint8_t *b
     list_push(&x->ctl, &f->node);
     x->nb_ctl++;
     vcl__exit_wake(e, x);
+}
+
+void vcl__ctl_push(struct vcl_engine *e, const struct route *r, const uint8_t *bytes, int len)
+{
+    push(e, r, bytes, len, false);
+}
+
+void vcl__ctl_push_merged(struct vcl_engine *e, const struct route *r, const uint8_t *bytes, int len)
+{
+    push(e, r, bytes, len, true);
 }
 
 int vcl__exit_next_frame(struct vcl_engine *e, struct exit *x, uint8_t *buf, size_t cap, struct vcl_session **of)
@@ -105,6 +116,7 @@ static bool direct_send(struct vcl_engine *e, struct vcl_datagram *out)
     if (f != NULL) {
         out->to = f->to;
         out->len = f->len;
+        out->may_merge = f->may_merge;
         memcpy(out->bytes, f->bytes, f->len);
         mem_free(&e->mem, f);
         return true;
@@ -116,6 +128,7 @@ static bool direct_send(struct vcl_engine *e, struct vcl_datagram *out)
         return false;
     out->to = s->route.addr;
     out->len = (size_t)len;
+    out->may_merge = s->mtu.may_merge;
     return true;
 }
 
@@ -124,6 +137,7 @@ int vcl__exit_send(struct vcl_engine *e, struct vcl_datagram *out)
     struct list *n;
     while ((n = list_first(&e->exits)) != NULL) {
         struct exit *x = container_of(n, struct exit, active);
+        out->may_merge = false;
         bool sent = x->trunk != NULL ? vcl__trunk_fill(e, x->trunk, out) : direct_send(e, out);
         list_del(&x->active);
         if (!list_empty(&x->ctl) || !list_empty(&x->conns))

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The pure policies: rtt, cc, path (candidates, penalty, spacing), replay, slots, conn_state.
+ * The pure policies: rtt, path (candidates, penalty, spacing), replay, slots, conn_state.
  */
 #include "testkit.h"
 
-#include "cc.h"
 #include "conn_state.h"
 #include "path.h"
 #include "replay.h"
@@ -34,31 +33,6 @@ static void pto_is_the_formula_of_c4(void **state)
     for (int i = 0; i < 100; i++)
         vcl__rtt_sample(&r, 1000);
     assert_in_range(r.srtt_us, 995, 1010);
-}
-
-static void window_halves_once_per_round(void **state)
-{
-    struct cc c;
-    vcl__cc_reset(&c, 0);
-    assert_int_equal(c.frames, CC_FRAMES_FIRST);
-    vcl__cc_on_delivered(&c, 10, 10);
-    assert_int_equal(c.frames, 20);
-    vcl__cc_on_delivered(&c, 5, 5); /* the window was not used: nothing learnt */
-    assert_int_equal(c.frames, 20);
-    vcl__cc_on_lost(&c, 31, 50);
-    assert_int_equal(c.frames, 10);
-    vcl__cc_on_lost(&c, 50, 60); /* sent before the cut */
-    assert_int_equal(c.frames, 10);
-    vcl__cc_on_delivered(&c, 10, 10);
-    assert_int_equal(c.frames, 11);
-    vcl__cc_on_lost(&c, 51, 60);
-    assert_int_equal(c.frames, 5);
-    for (uint64_t i = 0; i < 10; i++)
-        vcl__cc_on_lost(&c, 100 + i, 100 + i);
-    assert_int_equal(c.frames, CC_FRAMES_MIN);
-    for (int i = 0; i < 1000000; i++)
-        vcl__cc_on_delivered(&c, 10, 5000);
-    assert_int_equal(c.frames, CC_FRAMES_MAX);
 }
 
 static struct vcl_path path_of(uint16_t helper_id)
@@ -286,7 +260,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pto_is_the_formula_of_c4),
-        cmocka_unit_test(window_halves_once_per_round),
         cmocka_unit_test(candidates_are_chosen_by_order_and_penalty),
         cmocka_unit_test(ranks_come_before_order_and_penalty_before_ranks),
         cmocka_unit_test(a_cleared_path_that_fails_again_is_not_new),

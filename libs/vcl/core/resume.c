@@ -297,14 +297,14 @@ int vcl__on_probe(struct vcl_engine *e, const struct route *from, const uint8_t 
     struct vcl_session *s = vcl__session_find(e, p.session_id);
     if (s == NULL)
         return vcl__drop(e, VCL_DROP_UNKNOWN_SESSION);
-    if (s->dial != NULL)
+    if (s->dial != NULL && p.bytes == PMW_PROBE_BYTES) /* a server asks for sizes only (S21) */
         return vcl__drop(e, VCL_DROP_ROLE);
-    if (!pmw_control_check(buf, len, s->keys.mac_c2s))
+    if (!pmw_control_check(buf, len, vcl__mac_key_in(s)))
         return vcl__drop(e, VCL_DROP_MAC);
     vcl__session_on_rx(s, from);
     int n = pmw_probe_encode(out, sizeof(out), PMW_ECHO, &p);
-    pmw_control_seal(out, (size_t)n, s->keys.mac_s2c);
+    pmw_control_seal(out, (size_t)n, vcl__mac_key_out(s));
     e->stats.frames_out++;
-    vcl__ctl_push(e, p.epoch == s->epoch ? &s->route : from, out, n);
+    vcl__ctl_push(e, s->dial == NULL && p.epoch == s->epoch ? &s->route : from, out, n);
     return 0;
 }

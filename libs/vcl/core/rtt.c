@@ -13,9 +13,11 @@ void vcl__rtt_sample(struct rtt *r, uint64_t rtt_us)
 {
     uint32_t us = rtt_us > RTT_US_MAX ? RTT_US_MAX : (uint32_t)rtt_us;
     if (!r->sampled) {
-        *r = (struct rtt){.sampled = true, .srtt_us = us, .rttvar_us = us / 2};
+        *r = (struct rtt){.sampled = true, .srtt_us = us, .rttvar_us = us / 2, .min_us = us};
         return;
     }
+    if (us < r->min_us)
+        r->min_us = us;
     uint32_t delta = us > r->srtt_us ? us - r->srtt_us : r->srtt_us - us;
     r->rttvar_us = (uint32_t)((3 * (uint64_t)r->rttvar_us + delta) / 4);
     r->srtt_us = (uint32_t)((7 * (uint64_t)r->srtt_us + us) / 8);

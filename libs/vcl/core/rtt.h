@@ -11,6 +11,7 @@
 struct rtt {
     bool sampled;
     uint32_t srtt_us, rttvar_us;
+    uint32_t min_us; /* the least on this path */
 };
 
 struct rtt_limits {

@@ -14,17 +14,23 @@ static struct sent *frame_at(const struct sentmap *m, uint32_t i)
     return &m->frames[(m->head + i) & (m->cap - 1)];
 }
 
+struct sent *vcl__sentmap_at(const struct sentmap *m, uint32_t i)
+{
+    assert(i < m->count);
+    return frame_at(m, i);
+}
+
 void vcl__sentmap_free(struct sentmap *m, const struct mem *mem)
 {
     mem_free(mem, m->frames);
     memset(m, 0, sizeof(*m));
 }
 
-bool vcl__sentmap_reserve(struct sentmap *m, const struct mem *mem)
+static bool grow(struct sentmap *m, const struct mem *mem, uint32_t cap_max)
 {
     if (m->count < m->cap)
         return true;
-    if (m->cap >= SENTMAP_FRAMES_MAX)
+    if (m->cap >= cap_max)
         return false;
     uint32_t cap = m->cap == 0 ? CAP_FIRST : m->cap * 2;
     struct sent *frames = mem_alloc(mem, cap * sizeof(*frames));
@@ -39,13 +45,42 @@ bool vcl__sentmap_reserve(struct sentmap *m, const struct mem *mem)
     return true;
 }
 
+bool vcl__sentmap_reserve(struct sentmap *m, const struct mem *mem)
+{
+    return m->count < SENTMAP_FRAMES_MAX && grow(m, mem, SENTMAP_FRAMES_MAX);
+}
+
 void vcl__sentmap_push(struct sentmap *m, uint64_t now, uint64_t offset, uint32_t len, bool fin)
 {
-    assert(m->count < m->cap && (len > 0 || fin));
+    assert(m->count < m->cap && (len > 0 || fin) && len <= UINT16_MAX);
     assert(m->count == 0 || sent_end(frame_at(m, m->count - 1)) == offset);
-    *frame_at(m, m->count++) = (struct sent){
-        .offset = offset, .len = len, .fin = fin, .sent_at = now, .first_sent_at = now, .order = ++m->next_order};
-    m->nb_in_flight++;
+    struct sent *f = frame_at(m, m->count++);
+    *f = (struct sent){.offset = offset,
+                       .len = (uint16_t)len,
+                       .fin = fin,
+                       .sent_at = now,
+                       .first_sent_at = now,
+                       .order = (uint32_t)++m->next_order};
+    m->bytes_in_flight += sent_bytes(f);
+}
+
+struct sent *vcl__sentmap_cut(struct sentmap *m, const struct mem *mem, struct sent *f, uint32_t len)
+{
+    assert(f->state != SENT_SACKED && len > 0 && len < f->len);
+    uint32_t i = ((uint32_t)(f - m->frames) - m->head) & (m->cap - 1);
+    if (!grow(m, mem, SENTMAP_PIECES_MAX))
+        return NULL;
+    for (uint32_t k = m->count++; k > i + 1; k--)
+        *frame_at(m, k) = *frame_at(m, k - 1);
+    struct sent *first = frame_at(m, i), *rest = frame_at(m, i + 1);
+    *rest = *first;
+    rest->offset += len;
+    rest->len = (uint16_t)(rest->len - len);
+    first->len = (uint16_t)len;
+    first->fin = 0;
+    if (first->state == SENT_LOST)
+        m->nb_lost++;
+    return first;
 }
 
 void vcl__sentmap_sent_again(struct sentmap *m, struct sent *f, uint64_t now)
@@ -54,11 +89,13 @@ void vcl__sentmap_sent_again(struct sentmap *m, struct sent *f, uint64_t now)
     if (f->state == SENT_LOST) {
         f->state = SENT_IN_FLIGHT;
         m->nb_lost--;
-        m->nb_in_flight++;
+        m->bytes_in_flight += sent_bytes(f);
     }
     f->sent_at = now;
-    f->order = ++m->next_order;
-    if (f->tx < UINT8_MAX)
+    f->order = (uint32_t)++m->next_order;
+    f->exempt = 0;
+    m->resent_order = m->next_order;
+    if (f->tx < SENT_TX_MAX)
         f->tx++;
 }
 
@@ -78,6 +115,29 @@ struct sent *vcl__sentmap_next_lost(struct sentmap *m)
     return frame_at(m, m->lost_from);
 }
 
+/* What the acknowledgement says of time: which transmission it answers (tx_echo), when that was sent. */
+static void learn(const struct sentmap *m, const struct sent *f, struct sentmap_ack *out)
+{
+    uint64_t order = sentmap_order(m, f);
+    if (f->tx > 0) {
+        out->repeated = true;
+        if (!f->moved && f->first_sent_at > out->first_sent_at)
+            out->first_sent_at = f->first_sent_at;
+    }
+    if (f->tx == out->tx_echo && order > out->rtt_order) {
+        out->rtt_known = true;
+        out->rtt_order = order;
+        out->rtt_sent_at = f->sent_at;
+    }
+    /* A repetition that cannot have been answered yet: it was an earlier transmission that arrived (RFC 8985 6.2). */
+    if (f->tx > 0 && (f->tx != out->tx_echo || out->now - f->sent_at < out->min_rtt_us))
+        return;
+    if (order > out->newest_order) {
+        out->newest_order = order;
+        out->newest_sent_at = f->sent_at;
+    }
+}
+
 static void delivered(struct sentmap *m, struct sent *f, struct sentmap_ack *out)
 {
     if (f->state == SENT_SACKED)
@@ -85,18 +145,12 @@ static void delivered(struct sentmap *m, struct sent *f, struct sentmap_ack *out
     if (f->state == SENT_LOST)
         m->nb_lost--;
     else
-        m->nb_in_flight--;
+        m->bytes_in_flight -= sent_bytes(f);
     f->state = SENT_SACKED;
+    m->nb_sacked++;
     out->nb_delivered++;
-    if (f->order > m->delivered_order)
-        m->delivered_order = f->order;
-    if (f->sent_at > out->newest_sent_at)
-        out->newest_sent_at = f->sent_at;
-    out->any_resent |= f->tx > 0;
-    if (f->tx == 0 && (!out->rtt_known || f->sent_at > out->rtt_sent_at)) {
-        out->rtt_known = true;
-        out->rtt_sent_at = f->sent_at;
-    }
+    out->bytes_delivered += f->len;
+    learn(m, f, out);
 }
 
 void vcl__sentmap_ack(struct sentmap *m, uint64_t una, struct sentmap_ack *out)
@@ -105,13 +159,17 @@ void vcl__sentmap_ack(struct sentmap *m, uint64_t una, struct sentmap_ack *out)
         delivered(m, frame_at(m, 0), out);
         m->head = (m->head + 1) & (m->cap - 1);
         m->count--;
+        m->nb_sacked--;
         if (m->lost_from > 0)
             m->lost_from--;
     }
     if (m->count > 0 && frame_at(m, 0)->offset < una) { /* the peer kept the first part only */
         struct sent *f = frame_at(m, 0);
-        f->len -= (uint32_t)(una - f->offset);
+        uint32_t before = sent_bytes(f);
+        f->len = (uint16_t)(f->len - (una - f->offset));
         f->offset = una;
+        if (f->state == SENT_IN_FLIGHT)
+            m->bytes_in_flight -= before - sent_bytes(f);
     }
 }
 
@@ -142,35 +200,27 @@ void vcl__sentmap_mark_lost(struct sentmap *m, struct sent *f)
     uint32_t i = ((uint32_t)(f - m->frames) - m->head) & (m->cap - 1);
     assert(i < m->count);
     f->state = SENT_LOST;
-    m->nb_in_flight--;
+    m->bytes_in_flight -= sent_bytes(f);
     m->nb_lost++;
     if (i < m->lost_from)
         m->lost_from = i;
 }
 
-void vcl__sentmap_detect_lost(struct sentmap *m, struct sentmap_ack *out)
-{
-    for (uint32_t i = 0; i < m->count; i++) {
-        struct sent *f = frame_at(m, i);
-        if (f->state != SENT_IN_FLIGHT || f->order + SENTMAP_LOSS_ORDER > m->delivered_order)
-            continue;
-        vcl__sentmap_mark_lost(m, f);
-        out->nb_lost++;
-        if (f->order > out->lost_order)
-            out->lost_order = f->order;
-    }
-}
-
 void vcl__sentmap_mark_all_lost(struct sentmap *m, uint64_t now)
 {
     for (uint32_t i = 0; i < m->count; i++) {
-        vcl__sentmap_mark_lost(m, frame_at(m, i));
-        frame_at(m, i)->first_sent_at = now;
+        struct sent *f = frame_at(m, i);
+        vcl__sentmap_mark_lost(m, f);
+        f->first_sent_at = now;
+        f->moved = f->exempt = 1;
     }
 }
 
 void vcl__sentmap_restart(struct sentmap *m, uint64_t now)
 {
-    for (uint32_t i = 0; i < m->count; i++)
-        frame_at(m, i)->sent_at = frame_at(m, i)->first_sent_at = now;
+    for (uint32_t i = 0; i < m->count; i++) {
+        struct sent *f = frame_at(m, i);
+        f->sent_at = f->first_sent_at = now;
+        f->moved = 1;
+    }
 }

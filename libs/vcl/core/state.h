@@ -12,12 +12,16 @@
 #ifndef VCL_CORE_STATE_H
 #define VCL_CORE_STATE_H
 
+#include "budget.h"
 #include "cc.h"
 #include "conn_state.h"
 #include "list.h"
 #include "map.h"
 #include "mem.h"
+#include "mtu.h"
+#include "pacing.h"
 #include "path.h"
+#include "rack.h"
 #include "recvbuf.h"
 #include "replay.h"
 #include "rtt.h"
@@ -53,6 +57,7 @@ struct ctl { /* one sealed control frame */
     struct list node;
     struct pmw_addr to;
     uint16_t len;
+    bool may_merge; /* vcl_datagram */
     uint8_t bytes[];
 };
 
@@ -143,6 +148,7 @@ struct vcl_session {
     struct timer timer;
     struct rtt rtt;
     struct rtt_limits limits;
+    struct mtu mtu;
     struct route route;
     uint64_t last_rx;   /* any authentic frame, any path */
     uint64_t client_id; /* server: of the token */
@@ -165,7 +171,10 @@ struct vcl_conn {
 
     struct sendbuf snd;
     struct sentmap sent;
+    struct rack rack;
     struct cc cc;
+    struct pacing pacing;
+    uint64_t loss_at; /* C4: when the next frame will be called lost, VCL_NEVER = none */
     uint64_t snd_nxt, snd_edge; /* next new offset; the peer's window ends here */
     uint64_t persist_at;        /* C6: when to probe a closed window; 0 = it is open */
     uint8_t pto_count;
@@ -175,7 +184,9 @@ struct vcl_conn {
     struct recvbuf rcv;
     uint64_t ack_at, edge_sent; /* delayed acknowledgement; window edge last told to the peer */
     uint64_t newest_gap_rx;     /* offset of the newest frame beyond a gap: reported first in SACK */
+    uint16_t nb_in_order_rx; /* frames in a row, without a pause: how often to acknowledge (C3) */
     uint8_t nb_unacked_rx;
+    uint8_t rx_tx; /* of the newest data frame: echoed (C4) */
     bool ack_now;
 
     bool want_open, token_refused, want_reset;
@@ -213,7 +224,9 @@ struct vcl_engine {
     uint32_t payload_max;
     uint16_t next_port;
     struct vcl_stats stats;
-    uint8_t scratch[PMW_PAYLOAD_BYTES_MAX];
+    struct budget budget;        /* C5 */
+    uint64_t rcv_given;          /* C10: sum of what connections may hold */
+    uint8_t scratch[PMW_FRAME_BYTES_MAX];
 };
 
 enum timer_kind { TIMER_CONN, TIMER_SESSION };
@@ -245,6 +258,8 @@ struct ctl *vcl__exit_pop_ctl(struct exit *x, size_t len_max); /* the caller fre
 int vcl__exit_next_frame(struct vcl_engine *e, struct exit *x, uint8_t *buf, size_t cap, struct vcl_session **of);
 struct exit *vcl__route_exit(struct vcl_engine *e, const struct route *r); /* NULL: its trunk is gone */
 void vcl__ctl_push(struct vcl_engine *e, const struct route *r, const uint8_t *bytes, int len);
+/* May leave in one message with its neighbours, whatever is believed of the way (S21). */
+void vcl__ctl_push_merged(struct vcl_engine *e, const struct route *r, const uint8_t *bytes, int len);
 int vcl__exit_send(struct vcl_engine *e, struct vcl_datagram *out);
 
 /* --- trunk.c --- */
@@ -337,6 +352,8 @@ bool vcl__conn_fin_acked(const struct vcl_conn *c);
 
 /* --- conn_in.c --- */
 int vcl__conn_receive(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
+/* C4: calls lost what is; the window follows. */
+void vcl__conn_detect_lost(struct vcl_conn *c, struct sentmap_ack *a);
 int vcl__on_reset(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
 /* The peer's own word on what it has (RESUME, RESUME_ACK). false: it contradicts what we sent. */
 bool vcl__conn_on_peer_state(struct vcl_conn *c, uint64_t peer_rcv_nxt, uint64_t window);
@@ -346,6 +363,7 @@ bool vcl__conn_has_output(const struct vcl_conn *c);
 int vcl__conn_build(struct vcl_conn *c, uint8_t *buf, size_t cap); /* length, 0 = nothing, < 0 = does not fit */
 void vcl__conn_kick(struct vcl_conn *c);                           /* something may have become sendable */
 void vcl__conn_ack_soon(struct vcl_conn *c);
+uint64_t vcl__conn_paced_until(const struct vcl_conn *c); /* when its pace lets it send, VCL_NEVER = that is not what it waits for */
 uint32_t vcl__conn_window(const struct vcl_conn *c);
 
 /* --- conn_timer.c --- */

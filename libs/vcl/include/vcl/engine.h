@@ -105,6 +105,7 @@ int vcl_engine_set_keys(struct vcl_engine *e, const struct vcl_server_key *keys,
 int vcl_engine_receive(struct vcl_engine *e, uint64_t now, const struct pmw_addr *from, const uint8_t *buf, size_t len);
 struct vcl_datagram {
     struct pmw_addr to;
+    bool may_merge; /* with equal neighbours: proved on this way, or asked now (S21); else the driver judges by the route */
     size_t len;
     uint8_t bytes[PMW_FRAME_BYTES_MAX]; /* a batch is at most PMW_TRUNK_BYTES_MAX */
 };
@@ -239,7 +240,7 @@ enum vcl_drop {
     X(datagrams_in) X(datagrams_out) X(bytes_in) X(bytes_out) \
     X(frames_in) X(frames_out) X(data_frames_in) X(data_frames_out) X(frames_resent) X(duplicate_bytes) \
     X(trunk_batches_in) X(trunk_batches_out) X(trunk_entries_in) X(trunk_entries_out) X(trunk_data_entries_in) \
-    X(opens) X(accepts) X(resumes_sent) X(resumes_accepted) X(path_moves) X(probes_sent) X(ptos)
+    X(opens) X(accepts) X(resumes_sent) X(resumes_accepted) X(path_moves) X(probes_sent) X(ptos) X(mtu_falls)
 /* clang-format on */
 struct vcl_stats {
 #define VCL_X(name) uint64_t name;
