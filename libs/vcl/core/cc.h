@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Congestion window in bytes of payload (C5): 10 frames at first, slow start that ends before the queue is full
- * (HyStart++, RFC 9406), additive increase of a frame a round trip, halved once per round trip on loss, cut by the share
- * of marks (DCTCP, RFC 8257).
+ * (HyStart++, RFC 9406), additive increase of a frame a round trip, halved once per round trip on loss, cut by the
+ * share of marks (DCTCP, RFC 8257).
  */
 #ifndef VCL_CORE_CC_H
 #define VCL_CORE_CC_H

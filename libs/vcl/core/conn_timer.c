@@ -58,7 +58,8 @@ static uint64_t next_deadline(const struct vcl_conn *c)
     if (c->state == CONN_CLOSED)
         return reset_deadline(c);
     uint64_t all[] = {pto_deadline(c), loss_deadline(c), vcl__conn_paced_until(c), persist_deadline(c),
-                      orphan_deadline(c)}, next = VCL_NEVER;
+                      orphan_deadline(c)},
+             next = VCL_NEVER;
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         if (all[i] < next)
             next = all[i];
@@ -82,8 +83,8 @@ static void pto_fired(struct vcl_conn *c)
     c->pto_fired_at = e->now;
     if (c->pto_count < UINT8_MAX)
         c->pto_count++;
-    /* The first is a probe (as TLP, RFC 8985 7): what its acknowledgement shows to be lost cuts the window. A window probe
-     * that meets a shut window says nothing of the network. */
+    /* The first is a probe (as TLP, RFC 8985 7): what its acknowledgement shows to be lost cuts the window. A window
+     * probe that meets a shut window says nothing of the network. */
     if (c->pto_count >= 2 && sent_end(oldest) <= c->snd_edge) {
         vcl__cc_on_lost(&c->cc, sentmap_order(&c->sent, oldest), c->sent.next_order, vcl__mtu_payload(s));
         vcl__mtu_on_pto(s, oldest->len, first_sent_at);

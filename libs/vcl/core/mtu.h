@@ -2,8 +2,8 @@
  *
  * How large the payload of a frame may be on the session's present path (S21). It begins at what every path carries. On
  * the direct path larger ones are asked for with padded PROBEs, by either end, when there is enough to send; a pair of
- * each size leaves as one message of the kernel's segmentation, so that two ECHOs also prove that messages may be merged
- * on this way. When large frames vanish while the path answers, the limit falls.
+ * each size leaves as one message of the kernel's segmentation, so that two ECHOs also prove that messages may be
+ * merged on this way. When large frames vanish while the path answers, the limit falls.
  */
 #ifndef VCL_CORE_MTU_H
 #define VCL_CORE_MTU_H
@@ -14,11 +14,11 @@ struct vcl_session;
 
 enum {
     MTU_SIZES = 2,
-    MTU_LARGE_BYTES = 4416,           /* the next that fits twice into the largest */
-    MTU_FALL_BYTES = 960,             /* S21: frames of more than 1,000 bytes may be what a black hole swallows */
-    MTU_BUSY_FRAMES = 8,              /* waiting: worth a larger frame */
-    MTU_AGAIN_US = 60000000,          /* S21 */
-    MTU_RISE_US = 30000000,           /* S21: after a fall */
+    MTU_LARGE_BYTES = 4416,  /* the next that fits twice into the largest */
+    MTU_FALL_BYTES = 960,    /* S21: frames of more than 1,000 bytes may be what a black hole swallows */
+    MTU_BUSY_FRAMES = 8,     /* waiting: worth a larger frame */
+    MTU_AGAIN_US = 60000000, /* S21 */
+    MTU_RISE_US = 30000000,  /* S21: after a fall */
     MTU_TRIES = 3,
     MTU_AROUND_BYTES = PMW_FRAME_BYTES_MAX - PMW_PAYLOAD_BYTES_MAX, /* a frame is longer than its payload by so much */
 };

@@ -56,8 +56,7 @@ static void mark(struct rack *r, struct sentmap *m, struct sent *f, struct sentm
     }
 }
 
-uint64_t vcl__rack_detect(struct rack *r, struct sentmap *m, const struct rtt *rtt, uint64_t now,
-                          struct sentmap_ack *a)
+uint64_t vcl__rack_detect(struct rack *r, struct sentmap *m, const struct rtt *rtt, uint64_t now, struct sentmap_ack *a)
 {
     /* Without a gap and without repetitions nothing in the map is older than what has arrived. */
     uint64_t newest = r->delivered_order > r->old_delivered_order ? r->delivered_order : r->old_delivered_order;

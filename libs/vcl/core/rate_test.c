@@ -294,16 +294,11 @@ static void a_large_window_is_paced(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_frame_is_lost_by_time),
-        cmocka_unit_test(a_spurious_loss_doubles_the_window),
-        cmocka_unit_test(another_path_overtakes_nothing),
-        cmocka_unit_test(window_halves_once_per_round),
-        cmocka_unit_test(a_spurious_cut_is_undone_once),
-        cmocka_unit_test(a_move_starts_over),
-        cmocka_unit_test(growing_rtt_ends_slow_start),
-        cmocka_unit_test(marks_cut_by_their_share),
-        cmocka_unit_test(retries_are_a_tenth_of_new_frames),
-        cmocka_unit_test(a_large_window_is_paced),
+        cmocka_unit_test(a_frame_is_lost_by_time),           cmocka_unit_test(a_spurious_loss_doubles_the_window),
+        cmocka_unit_test(another_path_overtakes_nothing),    cmocka_unit_test(window_halves_once_per_round),
+        cmocka_unit_test(a_spurious_cut_is_undone_once),     cmocka_unit_test(a_move_starts_over),
+        cmocka_unit_test(growing_rtt_ends_slow_start),       cmocka_unit_test(marks_cut_by_their_share),
+        cmocka_unit_test(retries_are_a_tenth_of_new_frames), cmocka_unit_test(a_large_window_is_paced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,8 +74,8 @@ void vcl__sentmap_free(struct sentmap *m, const struct mem *mem);
 bool vcl__sentmap_reserve(struct sentmap *m, const struct mem *mem);
 void vcl__sentmap_push(struct sentmap *m, uint64_t now, uint64_t offset, uint32_t len, bool fin); /* after reserve */
 void vcl__sentmap_sent_again(struct sentmap *m, struct sent *f, uint64_t now);
-struct sent *vcl__sentmap_oldest(const struct sentmap *m); /* NULL: nothing is outstanding */
-struct sent *vcl__sentmap_next_lost(struct sentmap *m);    /* the lowest lost frame */
+struct sent *vcl__sentmap_oldest(const struct sentmap *m);         /* NULL: nothing is outstanding */
+struct sent *vcl__sentmap_next_lost(struct sentmap *m);            /* the lowest lost frame */
 struct sent *vcl__sentmap_at(const struct sentmap *m, uint32_t i); /* i-th from the oldest; i < count */
 /* Cuts a frame after len bytes. The first part, or NULL without memory: nothing has changed then. */
 struct sent *vcl__sentmap_cut(struct sentmap *m, const struct mem *mem, struct sent *f, uint32_t len);

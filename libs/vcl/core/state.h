@@ -174,7 +174,7 @@ struct vcl_conn {
     struct rack rack;
     struct cc cc;
     struct pacing pacing;
-    uint64_t loss_at; /* C4: when the next frame will be called lost, VCL_NEVER = none */
+    uint64_t loss_at;           /* C4: when the next frame will be called lost, VCL_NEVER = none */
     uint64_t snd_nxt, snd_edge; /* next new offset; the peer's window ends here */
     uint64_t persist_at;        /* C6: when to probe a closed window; 0 = it is open */
     uint8_t pto_count;
@@ -184,7 +184,7 @@ struct vcl_conn {
     struct recvbuf rcv;
     uint64_t ack_at, edge_sent; /* delayed acknowledgement; window edge last told to the peer */
     uint64_t newest_gap_rx;     /* offset of the newest frame beyond a gap: reported first in SACK */
-    uint16_t nb_in_order_rx; /* frames in a row, without a pause: how often to acknowledge (C3) */
+    uint16_t nb_in_order_rx;    /* frames in a row, without a pause: how often to acknowledge (C3) */
     uint8_t nb_unacked_rx;
     uint8_t rx_tx; /* of the newest data frame: echoed (C4) */
     bool ack_now;
@@ -224,8 +224,8 @@ struct vcl_engine {
     uint32_t payload_max;
     uint16_t next_port;
     struct vcl_stats stats;
-    struct budget budget;        /* C5 */
-    uint64_t rcv_given;          /* C10: sum of what connections may hold */
+    struct budget budget; /* C5 */
+    uint64_t rcv_given;   /* C10: sum of what connections may hold */
     uint8_t scratch[PMW_FRAME_BYTES_MAX];
 };
 
@@ -363,7 +363,8 @@ bool vcl__conn_has_output(const struct vcl_conn *c);
 int vcl__conn_build(struct vcl_conn *c, uint8_t *buf, size_t cap); /* length, 0 = nothing, < 0 = does not fit */
 void vcl__conn_kick(struct vcl_conn *c);                           /* something may have become sendable */
 void vcl__conn_ack_soon(struct vcl_conn *c);
-uint64_t vcl__conn_paced_until(const struct vcl_conn *c); /* when its pace lets it send, VCL_NEVER = that is not what it waits for */
+uint64_t vcl__conn_paced_until(
+    const struct vcl_conn *c); /* when its pace lets it send, VCL_NEVER = that is not what it waits for */
 uint32_t vcl__conn_window(const struct vcl_conn *c);
 
 /* --- conn_timer.c --- */

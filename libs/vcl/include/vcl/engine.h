@@ -105,7 +105,8 @@ int vcl_engine_set_keys(struct vcl_engine *e, const struct vcl_server_key *keys,
 int vcl_engine_receive(struct vcl_engine *e, uint64_t now, const struct pmw_addr *from, const uint8_t *buf, size_t len);
 struct vcl_datagram {
     struct pmw_addr to;
-    bool may_merge; /* with equal neighbours: proved on this way, or asked now (S21); else the driver judges by the route */
+    bool may_merge; /* with equal neighbours: proved on this way, or asked now (S21); else the driver judges by the
+                       route */
     size_t len;
     uint8_t bytes[PMW_FRAME_BYTES_MAX]; /* a batch is at most PMW_TRUNK_BYTES_MAX */
 };
