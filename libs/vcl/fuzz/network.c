@@ -84,13 +84,13 @@ static int arrive(struct world *w, const struct pmw_addr *from, const struct pmw
     if (len > 0)
         memcpy(exact, buf, len);
     if (pmw_addr_equal(to, &CLIENT_ADDR))
-        rc = vcl_engine_receive(w->client.engine, w->now, from, exact, len);
+        rc = vcl_engine_receive(w->client.engine, w->now, from, exact, len, false);
     else if (pmw_addr_equal(to, &SERVER_ADDR))
-        rc = vcl_engine_receive(w->server.engine, w->now, from, exact, len);
+        rc = vcl_engine_receive(w->server.engine, w->now, from, exact, len, false);
     else if (is_relay(to) && !w->relay_dead)
-        relay_client_datagram(w->relay, w->now, from, exact, len);
+        relay_client_datagram(w->relay, w->now, from, exact, len, false);
     else if (pmw_addr_equal(to, &RELAY_TRUNK_ADDR) && !w->relay_dead)
-        relay_trunk_datagram(w->relay, w->now, from, exact, len);
+        relay_trunk_datagram(w->relay, w->now, from, exact, len, false);
     free(exact);
     REQUIRE(rc >= -1 && rc < VCL_DROP_COUNT);
     return rc;

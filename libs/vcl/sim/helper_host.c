@@ -102,7 +102,7 @@ static void helper_receive(struct host *h, uint64_t now, const struct datagram *
     if (d->to.port == PORT_HELPER_CLIENTS && pass_frame(helper, now, (uint8_t *)d->bytes, d->len))
         reason = relay_client_datagram(helper->relay, now, &d->from, d->bytes, d->len);
     else if (d->to.port == PORT_HELPER_TRUNK)
-        reason = relay_trunk_datagram(helper->relay, now, &d->from, d->bytes, d->len);
+        reason = relay_trunk_datagram(helper->relay, now, &d->from, d->bytes, d->len, false);
     if (reason != 0)
         trace_drop(&helper->world->trace, now, d->from_host, d->to_host, relay_drop_key((enum relay_drop)reason));
 }

@@ -9,6 +9,7 @@ struct fixture {
     struct sink sink;
     struct relay_stats stats;
     struct assembler assembler;
+    void *memory;
     struct server servers[4];
     struct relay_config config;
 };
@@ -19,7 +20,8 @@ static int set_up(void **state)
 
     f->config = config_for(&f->sink);
     f->config.servers_max = 4;
-    assembler_init(&f->assembler, calloc(1, assembler_bytes(4)), &f->config, &f->stats);
+    f->memory = calloc(1, assembler_bytes(&f->config));
+    assembler_init(&f->assembler, f->memory, &f->config, &f->stats);
     for (uint16_t i = 0; i < 4; i++)
         f->servers[i] = (struct server){.is = server_named(i + 1, i), .slot = i, .live = true};
     *state = f;
@@ -34,7 +36,7 @@ static int tear_down(void **state)
         assembler_discard(&f->assembler, i);
     assert_int_equal(f->sink.nb_out, 0);
     sink_forget(&f->sink);
-    free(f->assembler.batches);
+    free(f->memory);
     free(f);
     return 0;
 }

@@ -6,8 +6,8 @@
 
 #include "postman/wire.h"
 
-/* Nothing smaller than an ACK without SACK exists: when not even that fits, waiting longer gains nothing. */
-#define ENTRY_BYTES_MIN (PMW_ENTRY_LONG_V4_BYTES + PMW_FRAME_HEADER_BYTES + PMW_CHECK_BYTES)
+/* No message is smaller than the ACK of a bound flow: when not even that fits, waiting longer gains nothing. */
+#define ENTRY_BYTES_MIN (7 + PMW_CHECK_BYTES)
 
 static struct batch_verdict flush(enum batch_reason reason)
 {

@@ -10,6 +10,7 @@ static void write_ipv4(uint8_t *ip, size_t udp_len, const struct station *self, 
 {
     memset(ip, 0, IPV4_BYTES);
     ip[0] = 4 << 4 | IPV4_BYTES / 4;
+    ip[1] = to->ecn;
     write16(ip + 2, (uint32_t)(IPV4_BYTES + udp_len));
     write16(ip + 4, to->ip_id);
     write16(ip + 6, IPV4_DONT_FRAGMENT);

@@ -11,6 +11,7 @@ struct build_udp {
     uint32_t dst_ip; /* host order */
     uint16_t src_port, dst_port;
     uint16_t ip_id;
+    uint8_t ecn; /* ECN_ECT0 for batches (T9); C-frames are the endpoints' business */
 };
 
 /* Writes IPv4 (DF: our datagrams fit every link, T4) and UDP. The UDP checksum is always there and never zero: a

@@ -62,6 +62,9 @@ static void stats(struct worker *w, const struct words *in, struct reply *r)
     reply_number(r, "uptime_ms", (w->now_us - w->started_us) / 1000);
     reply_number(r, "nb_flows", relay.nb_flows);
     reply_number(r, "nb_servers", relay.nb_servers);
+    reply_number(r, "nb_bindings", relay.nb_bindings);
+    reply_number(r, "nb_held", relay.nb_held);
+    reply_number(r, "trunk_rtt_us_max", relay.trunk_rtt_us_max);
     reply_number(r, "nb_neighbours", w->neighbours.nb_known);
 #define RELAY_X(name) reply_number(r, #name, relay.name);
     RELAY_COUNTERS(RELAY_X)

@@ -24,7 +24,7 @@
     X(SWITCH, "hugepages", hugepages, 0, 1, "no", "yes or no")                                                         \
     X(NUMBER, "memory_mb", memory_mb, 64, 65536, "128", "memory that DPDK takes")                                      \
     X(NUMBER, "hold_us_max", hold_us_max, 0, 10000, "100", "bound of the delay that batching adds")                    \
-    X(NUMBER, "trunk_bytes_max", trunk_bytes_max, 1397, 1472, "1440", "UDP payload of a full trunk batch")             \
+    X(NUMBER, "trunk_bytes_max", trunk_bytes_max, 1413, 1472, "1440", "UDP payload of a full trunk batch")             \
     X(NUMBER, "flows_max", flows_max, 1024, 1 << 24, "131072", "flow cache entries, a power of two")                   \
     X(NUMBER, "servers_max", servers_max, 1, 4096, "1024", "server shards")                                            \
     X(TEXT, "control_socket", control_socket, 1, 107, NULL, "path of the control socket")                              \

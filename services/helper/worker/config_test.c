@@ -75,7 +75,7 @@ static const struct {
     {GOOD "gateway=198.18.0.255\n", "gateway must be another host"},
     {GOOD "client_port=4702\n", "client_port and trunk_port must differ"},
     {GOOD "flows_max=100000\n", "flows_max must be a power of two"},
-    {GOOD "trunk_bytes_max=1396\n", "line 9: trunk_bytes_max must be from 1397 to 1472"},
+    {GOOD "trunk_bytes_max=1412\n", "line 9: trunk_bytes_max must be from 1413 to 1472"},
     {GOOD "hold_us_max=10001\n", "line 9: hold_us_max must be from 0 to 10000"},
     {GOOD "hugepages=maybe\n", "line 9: hugepages is not valid (yes or no)"},
     {GOOD "idle=never\n", "line 9: idle is not valid (sleep or spin"},

@@ -6,23 +6,16 @@
 
 #include <assert.h>
 
-static int walk(const struct pmw_trunk *header, const uint8_t *buf, size_t len, struct pmw_entry *entries)
+static int walk(const struct pmw_trunk *header, const uint8_t *buf, size_t len, struct pmw_any_entry *entries)
 {
-    size_t at = PMW_TRUNK_HEADER_BYTES;
-    int found, nb_entries = 0;
+    size_t at = PMW_TRUNK_HEADER_BYTES, end = len - PMW_TRUNK_TAG_BYTES;
+    struct pmw_any_entry one_more;
 
     assert(header->nb_entries <= PMW_TRUNK_ENTRIES_MAX); /* pmw_trunk_decode's promise */
-    do {
-        struct pmw_any_entry entry;
-        found = pmw_entry_next(buf, len - PMW_TRUNK_TAG_BYTES, &at, &entry);
-        if (found < 0 || (found > 0 && nb_entries == header->nb_entries))
+    for (int i = 0; i < header->nb_entries; i++)
+        if (pmw_entry_next(buf, end, &at, &entries[i]) != 1)
             return -RELAY_DROP_TRUNK_ENTRY;
-        if (found > 0 && entry.kind != PMW_ENTRY_LONG_V4 && entry.kind != PMW_ENTRY_LONG_V6)
-            return -RELAY_DROP_TRUNK_ENTRY;
-        if (found > 0)
-            entries[nb_entries++] = entry.as_long;
-    } while (found > 0);
-    return nb_entries == header->nb_entries ? nb_entries : -RELAY_DROP_TRUNK_ENTRY;
+    return pmw_entry_next(buf, end, &at, &one_more) == 0 ? header->nb_entries : -RELAY_DROP_TRUNK_ENTRY;
 }
 
 /* Which of the servers at this address sealed the batch? Usually there is one, see server_table.h. */
@@ -41,21 +34,22 @@ static struct server *sealed_by(const struct server_table *servers, const struct
 }
 
 int disassembler_open(struct server_table *servers, const struct pmw_addr *from, const uint8_t *buf, size_t len,
-                      struct pmw_entry *entries)
+                      struct opened *out)
 {
-    struct pmw_trunk header;
+    struct pmw_trunk *header = &out->header;
     uint32_t cursor = 0;
-    uint64_t seq;
 
     if (!server_table_at(servers, from, &cursor))
         return -RELAY_DROP_TRUNK_UNKNOWN;
-    if (pmw_trunk_decode(buf, len, &header) < 0)
+    if (pmw_trunk_decode(buf, len, header) < 0)
         return -RELAY_DROP_MALFORMED;
-    struct server *s = sealed_by(servers, from, &header, buf, len, &seq);
+    struct server *s = sealed_by(servers, from, header, buf, len, &out->seq);
     if (!s)
         return -RELAY_DROP_TRUNK_TAG;
-    if (!replay_is_new(&s->rx, header.incarnation, seq))
+    if (!replay_is_new(&s->rx, header->incarnation, out->seq))
         return -RELAY_DROP_TRUNK_REPLAY;
-    replay_mark(&s->rx, header.incarnation, seq);
-    return walk(&header, buf, len, entries);
+    out->server = s;
+    out->highest_before = s->rx.any && s->rx.incarnation == header->incarnation ? s->rx.highest : 0;
+    replay_mark(&s->rx, header->incarnation, out->seq);
+    return walk(header, buf, len, out->entries);
 }

@@ -9,9 +9,16 @@
 #include "relay.h"
 #include "server_table.h"
 
-/* Finds the server at `from` under whose key the batch is authentic and new, and fills entries[PMW_TRUNK_ENTRIES_MAX],
- * which point into buf. Returns their number, or -(drop reason). */
+struct opened {
+    struct server *server;
+    struct pmw_trunk header;
+    uint64_t seq, highest_before;                        /* 0: its first */
+    struct pmw_any_entry entries[PMW_TRUNK_ENTRIES_MAX]; /* they point into the batch */
+};
+
+/* Finds the server at `from` under whose key the batch is authentic and new, and fills out. Returns the number of
+ * entries, or -(drop reason). */
 int disassembler_open(struct server_table *servers, const struct pmw_addr *from, const uint8_t *buf, size_t len,
-                      struct pmw_entry *entries);
+                      struct opened *out);
 
 #endif

@@ -19,7 +19,9 @@ static int set_up(void **state)
 
     server_table_init(&f->servers, calloc(1, server_table_bytes(4)), 4);
     f->server = server_named(1, 0);
-    server_table_set(&f->servers, &f->server);
+    bool fresh;
+
+    server_table_set(&f->servers, &f->server, &fresh);
     f->entry =
         (struct pmw_entry){.client = CLIENT, .frame = f->frame, .frame_len = (uint16_t)data_frame(f->frame, 42, 64, 0)};
     f->len = server_batch(f->batch, &f->server, 1, &f->entry, 3);
@@ -39,13 +41,13 @@ static int tear_down(void **state)
 /* The batch is copied to memory of its exact length, so that the sanitizer sees a read past it. */
 static int open_from(struct fixture *f, const struct pmw_addr *from, size_t len, struct pmw_entry *last)
 {
-    struct pmw_entry entries[PMW_TRUNK_ENTRIES_MAX];
+    struct opened opened;
     uint8_t *exact = malloc(len ? len : 1);
 
     memcpy(exact, f->batch, len);
-    int nb_entries = disassembler_open(&f->servers, from, exact, len, entries);
+    int nb_entries = disassembler_open(&f->servers, from, exact, len, &opened);
     if (nb_entries > 0 && last) {
-        *last = entries[nb_entries - 1];
+        *last = opened.entries[nb_entries - 1].as_long;
         assert_memory_equal(last->frame, f->frame, f->entry.frame_len);
     }
     free(exact);
@@ -170,9 +172,10 @@ static void test_two_servers_at_one_address_are_told_apart_by_the_tag(void **sta
 {
     struct fixture *f = *state;
     struct relay_server successor = server_named(2, 0);
+    bool fresh;
 
     successor.addr = f->server.addr;
-    server_table_set(&f->servers, &successor);
+    server_table_set(&f->servers, &successor, &fresh);
     assert_int_equal(open_again(f), 3);
     f->len = server_batch(f->batch, &successor, 1, &f->entry, 2);
     assert_int_equal(open_again(f), 2);

@@ -7,14 +7,9 @@
 #include <assert.h>
 #include <string.h>
 
-static uint16_t tick_of(uint64_t now)
-{
-    return (uint16_t)(now >> FLOW_TICK_US_SHIFT);
-}
-
 static uint16_t idle_ticks(const struct flow *f, uint64_t now)
 {
-    return (uint16_t)(tick_of(now) - f->seen_tick);
+    return (uint16_t)(flow_tick(now) - f->seen_tick);
 }
 
 static bool is_idle(const struct flow_table *t, const struct flow *f, uint64_t now)
@@ -22,39 +17,22 @@ static bool is_idle(const struct flow_table *t, const struct flow *f, uint64_t n
     return (uint64_t)idle_ticks(f, now) << FLOW_TICK_US_SHIFT > t->idle_us;
 }
 
-/* Multiply-shift hashing (Dietzfelbinger et al. 1997) with a secret odd multiplier: only the top bits of the product
- * depend on all bits of the id. */
-static struct flow *bucket_of(const struct flow_table *t, uint64_t id, int choice)
-{
-    return t->cells + (size_t)((id * t->hash_key[choice]) >> t->hash_shift) * FLOW_WAYS;
-}
-
 size_t flow_table_bytes(uint32_t flows_max)
 {
-    return (size_t)flows_max * sizeof(struct flow);
+    return (size_t)flows_max * (sizeof(struct flow) + sizeof(uint64_t));
 }
 
 void flow_table_init(struct flow_table *t, void *mem, uint32_t flows_max, uint64_t idle_us, const uint64_t hash_key[2])
 {
     assert(flows_max >= 2 * FLOW_WAYS && (flows_max & (flows_max - 1)) == 0);
     *t = (struct flow_table){
+        .ids = (uint64_t *)(void *)((struct flow *)mem + flows_max),
         .cells = mem,
         .hash_key = {hash_key[0] | 1, hash_key[1] | 1},
         .idle_us = idle_us,
         .nb_buckets = flows_max / FLOW_WAYS,
         .hash_shift = 64 - (uint32_t)__builtin_ctz(flows_max / FLOW_WAYS),
     };
-}
-
-struct flow *flow_table_find(struct flow_table *t, uint64_t id)
-{
-    for (int choice = 0; choice < 2; choice++) {
-        struct flow *cells = bucket_of(t, id, choice);
-        for (int way = 0; way < FLOW_WAYS; way++)
-            if (cells[way].id == id && cells[way].client_family != 0)
-                return &cells[way];
-    }
-    return NULL;
 }
 
 static struct flow *free_cell(struct flow *cells, int *nb_free)
@@ -88,9 +66,15 @@ static struct flow *victim(struct flow *a, struct flow *b, uint64_t now)
     return worst;
 }
 
+static void before_forgetting(struct flow_table *t, uint64_t now, struct flow *f)
+{
+    if (f->binding != FLOW_LONG && t->forget)
+        t->forget(t->forget_ctx, now, f);
+}
+
 static struct flow *take_cell(struct flow_table *t, uint64_t id, uint64_t now)
 {
-    struct flow *first = bucket_of(t, id, 0), *second = bucket_of(t, id, 1);
+    struct flow *first = &t->cells[flow_table_bucket(t, id, 0)], *second = &t->cells[flow_table_bucket(t, id, 1)];
     int nb_free_first, nb_free_second;
     struct flow *a = free_cell(first, &nb_free_first), *b = free_cell(second, &nb_free_second);
 
@@ -101,6 +85,7 @@ static struct flow *take_cell(struct flow_table *t, uint64_t id, uint64_t now)
     struct flow *f = victim(first, second, now);
     if (!is_idle(t, f, now))
         t->evicted++;
+    before_forgetting(t, now, f);
     return f;
 }
 
@@ -108,40 +93,32 @@ static void set_client(struct flow *f, const struct pmw_addr *client)
 {
     memcpy(f->client_ip, client->ip, sizeof(f->client_ip));
     f->client_port = client->port;
-    f->client_family = client->family & 0xf;
+    f->client_family = client->family;
 }
 
-static bool same_client(const struct flow *f, const struct pmw_addr *client)
-{
-    return f->client_port == client->port && f->client_family == client->family &&
-           memcmp(f->client_ip, client->ip, sizeof(f->client_ip)) == 0;
-}
-
-struct flow *flow_table_add(struct flow_table *t, uint64_t now, uint64_t id, uint16_t server_id, uint8_t shard,
-                            const struct pmw_addr *client)
+struct flow *flow_table_add(struct flow_table *t, uint64_t now, uint64_t id, const struct pmw_addr *client)
 {
     struct flow *f = take_cell(t, id, now);
 
     assert(client->family == 4 || client->family == 6);
-    *f = (struct flow){.id = id, .server_id = server_id, .shard = shard, .seen_tick = tick_of(now)};
+    *f = (struct flow){.seen_tick = flow_tick(now)};
+    t->ids[flow_table_cell(t, f)] = id;
     set_client(f, client);
     return f;
 }
 
 void flow_client_seen(struct flow *f, uint64_t now, const struct pmw_addr *client)
 {
-    f->seen_tick = tick_of(now);
-    if (!same_client(f, client)) {
+    f->seen_tick = flow_tick(now);
+    if (!f->confirmed)
         set_client(f, client);
-        f->confirmed = 0;
-    }
 }
 
 void flow_server_seen(struct flow *f, uint64_t now, const struct pmw_addr *client)
 {
-    f->seen_tick = tick_of(now);
-    if (same_client(f, client))
-        f->confirmed = 1;
+    f->seen_tick = flow_tick(now);
+    f->confirmed = true;
+    set_client(f, client);
 }
 
 void flow_table_age(struct flow_table *t, uint64_t now, uint32_t nb_buckets)
@@ -150,6 +127,7 @@ void flow_table_age(struct flow_table *t, uint64_t now, uint32_t nb_buckets)
         struct flow *cells = t->cells + (size_t)t->sweep_at * FLOW_WAYS;
         for (int way = 0; way < FLOW_WAYS; way++) {
             if (cells[way].client_family != 0 && is_idle(t, &cells[way], now)) {
+                before_forgetting(t, now, &cells[way]);
                 cells[way].client_family = 0;
                 t->nb_flows--;
             }

@@ -54,11 +54,11 @@ static void test_finds_what_was_added(void **state)
     struct flow_table *t = *state;
 
     assert_null(flow_table_find(t, 0)); /* free cells carry id 0 */
-    flow_table_add(t, 0, 0, 7, 3, &CLIENT);
+    flow_table_add(t, 0, 0, &CLIENT);
     struct flow *f = flow_table_find(t, 0);
     assert_non_null(f);
-    assert_int_equal(f->server_id, 7);
-    assert_int_equal(f->shard, 3);
+    assert_true(flow_is_from(f, &CLIENT));
+    assert_true(t->ids[flow_table_cell(t, f)] == 0);
     assert_int_equal(t->nb_flows, 1);
     assert_null(flow_table_find(t, 1));
 }
@@ -69,7 +69,7 @@ static void test_three_quarters_full_evicts_under_one_percent(void **state)
     uint32_t missing = 0;
 
     for (uint64_t i = 0; i < FLOWS * 3 / 4; i++)
-        flow_table_add(t, 0, id_of(i), 1, 0, &CLIENT);
+        flow_table_add(t, 0, id_of(i), &CLIENT);
     for (uint64_t i = 0; i < FLOWS * 3 / 4; i++)
         missing += flow_table_find(t, id_of(i)) == NULL;
     assert_int_equal(missing, t->evicted);
@@ -81,7 +81,7 @@ static void test_a_flood_stays_within_the_table(void **state)
     struct flow_table *t = *state;
 
     for (uint64_t i = 0; i < 100 * FLOWS; i++)
-        flow_table_add(t, 0, id_of(i), 1, 0, &CLIENT);
+        flow_table_add(t, 0, id_of(i), &CLIENT);
     assert_true(t->nb_flows <= FLOWS);
     assert_int_equal(t->nb_flows + t->evicted, 100 * FLOWS);
 }
@@ -92,10 +92,10 @@ static void test_made_up_ids_do_not_evict_confirmed_flows(void **state)
     enum { CONFIRMED = FLOWS / 4 };
 
     for (uint64_t i = 0; i < CONFIRMED; i++)
-        flow_server_seen(flow_table_add(t, 0, id_of(i), 1, 0, &CLIENT), 0, &CLIENT);
+        flow_server_seen(flow_table_add(t, 0, id_of(i), &CLIENT), 0, &CLIENT);
     assert_int_equal(t->evicted, 0);
     for (uint64_t i = CONFIRMED; i < 100 * FLOWS; i++)
-        flow_table_add(t, 10 * SECOND_US, id_of(i), 1, 0, &ELSEWHERE);
+        flow_table_add(t, 10 * SECOND_US, id_of(i), &ELSEWHERE);
     for (uint64_t i = 0; i < CONFIRMED; i++)
         assert_non_null(flow_table_find(t, id_of(i)));
 }
@@ -106,26 +106,52 @@ static void test_the_longest_unused_goes_first(void **state)
     uint64_t i = 0;
 
     while (t->evicted == 0) /* older flows first, all confirmed */
-        flow_server_seen(flow_table_add(t, i * TICK_US / 64, id_of(i), 1, 0, &CLIENT), i * TICK_US / 64, &CLIENT), i++;
+        flow_server_seen(flow_table_add(t, i * TICK_US / 64, id_of(i), &CLIENT), i * TICK_US / 64, &CLIENT), i++;
     uint64_t first_missing = 0;
     while (flow_table_find(t, id_of(first_missing)))
         first_missing++;
     assert_true(first_missing < i / 2); /* the oldest of eight cells is in the older half but for bad luck */
 }
 
-static void test_a_client_elsewhere_is_not_confirmed(void **state)
+/* T6: whoever knows an id could otherwise draw the replies to himself. */
+static void test_only_the_server_moves_a_confirmed_client(void **state)
 {
     struct flow_table *t = *state;
-    struct flow *f = flow_table_add(t, 0, 5, 1, 0, &CLIENT);
+    struct flow *f = flow_table_add(t, 0, 5, &CLIENT);
 
-    flow_server_seen(f, 0, &ELSEWHERE);
+    flow_client_seen(f, 0, &ELSEWHERE);
+    assert_true(flow_is_from(f, &ELSEWHERE));
     assert_false(f->confirmed);
     flow_server_seen(f, 0, &CLIENT);
-    assert_true(f->confirmed);
-    flow_client_seen(f, 0, &CLIENT);
-    assert_true(f->confirmed);
+    assert_true(f->confirmed && flow_is_from(f, &CLIENT));
     flow_client_seen(f, 0, &ELSEWHERE);
-    assert_false(f->confirmed);
+    assert_true(f->confirmed && flow_is_from(f, &CLIENT));
+    flow_server_seen(f, 0, &ELSEWHERE);
+    assert_true(f->confirmed && flow_is_from(f, &ELSEWHERE));
+}
+
+static void count_forgotten(void *ctx, uint64_t now, struct flow *f)
+{
+    assert_int_not_equal(f->binding, FLOW_LONG);
+    ++*(int *)ctx;
+}
+
+static void test_a_binding_is_given_back_before_its_flow_goes(void **state)
+{
+    struct flow_table *t = *state;
+    int nb_forgotten = 0;
+
+    t->forget = count_forgotten;
+    t->forget_ctx = &nb_forgotten;
+    for (uint64_t i = 0; i < FLOWS / 2; i++)
+        flow_table_add(t, 0, id_of(i), &CLIENT)->binding = i % 2 ? FLOW_BOUND : FLOW_LONG;
+    assert_int_equal(t->evicted, 0);
+    assert_int_equal(nb_forgotten, 0);
+    flow_table_age(t, 2 * IDLE_US, FLOWS / FLOW_WAYS); /* aged */
+    assert_int_equal(nb_forgotten, FLOWS / 4);
+    for (uint64_t i = 0; i < 8 * FLOWS; i++) /* evicted */
+        flow_table_add(t, 0, id_of(i), &CLIENT)->binding = FLOW_BOUND;
+    assert_int_equal(nb_forgotten, FLOWS / 4 + t->evicted);
 }
 
 static void test_idle_flows_age_and_used_ones_stay(void **state)
@@ -133,8 +159,8 @@ static void test_idle_flows_age_and_used_ones_stay(void **state)
     struct flow_table *t = *state;
     const uint64_t later = IDLE_US + 2 * TICK_US;
 
-    flow_table_add(t, 0, 1, 1, 0, &CLIENT);
-    flow_table_add(t, 0, 2, 1, 0, &CLIENT);
+    flow_table_add(t, 0, 1, &CLIENT);
+    flow_table_add(t, 0, 2, &CLIENT);
     flow_table_age(t, IDLE_US, FLOWS / FLOW_WAYS);
     assert_int_equal(t->nb_flows, 2);
     flow_client_seen(flow_table_find(t, 2), later, &CLIENT);
@@ -150,9 +176,9 @@ static void test_replacing_an_idle_flow_is_no_eviction(void **state)
     struct flow_table *t = *state;
 
     for (uint64_t i = 0; i < 8 * FLOWS; i++)
-        flow_table_add(t, 0, id_of(i), 1, 0, &CLIENT);
+        flow_table_add(t, 0, id_of(i), &CLIENT);
     uint64_t evicted = t->evicted;
-    flow_table_add(t, 2 * IDLE_US, id_of(8 * FLOWS), 1, 0, &CLIENT);
+    flow_table_add(t, 2 * IDLE_US, id_of(8 * FLOWS), &CLIENT);
     assert_int_equal(t->evicted, evicted);
 }
 
@@ -165,7 +191,8 @@ int main(void)
         TEST(test_a_flood_stays_within_the_table),
         TEST(test_made_up_ids_do_not_evict_confirmed_flows),
         TEST(test_the_longest_unused_goes_first),
-        TEST(test_a_client_elsewhere_is_not_confirmed),
+        TEST(test_only_the_server_moves_a_confirmed_client),
+        TEST(test_a_binding_is_given_back_before_its_flow_goes),
         TEST(test_idle_flows_age_and_used_ones_stay),
         TEST(test_replacing_an_idle_flow_is_no_eviction),
     };

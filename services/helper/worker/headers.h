@@ -30,7 +30,12 @@ enum {
     ARP_REPLY = 2,
 
     IPV4 = ETHER_BYTES,
-    IPV4_BYTES = 20, /* without options; we send none and skip those of others */
+    IPV4_BYTES = 20,     /* without options; we send none and skip those of others */
+    IPV4_TOS = IPV4 + 1, /* DSCP 6 bits, ECN 2 bits (RFC 3168) */
+    ECN_MASK = 3,
+    ECN_NONE = 0,
+    ECN_ECT0 = 2,
+    ECN_CE = 3,
     IPV4_LENGTH = IPV4 + 2,
     IPV4_FRAGMENT = IPV4 + 6, /* flags 3 bits, offset 13 bits */
     IPV4_DONT_FRAGMENT = 0x4000,

@@ -57,8 +57,9 @@ static void take_echo(struct worker *w, struct rte_mbuf *m, const struct parsed 
 /* Only a datagram that the relay accepted tells where its sender is: noise leaves no neighbours behind. */
 static void take_datagram(struct worker *w, struct rte_mbuf *m, const struct parsed *in, bool from_client)
 {
-    int reason = from_client ? relay_client_datagram(w->relay, w->now_us, &in->from, in->payload, in->payload_len)
-                             : relay_trunk_datagram(w->relay, w->now_us, &in->from, in->payload, in->payload_len);
+    int reason = from_client
+                     ? relay_client_datagram(w->relay, w->now_us, &in->from, in->payload, in->payload_len)
+                     : relay_trunk_datagram(w->relay, w->now_us, &in->from, in->payload, in->payload_len, in->marked);
 
     if (reason == RELAY_DROP_NONE && station_on_link(&w->self, in->src_ip))
         neighbours_learn(&w->neighbours, w->now_us, in->src_ip, rte_pktmbuf_mtod(m, uint8_t *) + ETHER_SRC,

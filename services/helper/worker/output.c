@@ -78,6 +78,7 @@ static void sink_send(void *ctx, uint8_t *payload, size_t len, const struct pmw_
         .src_port = to_server ? w->self.trunk_port : w->self.client_port,
         .dst_port = to->port,
         .ip_id = w->ip_id++,
+        .ecn = to_server ? ECN_ECT0 : ECN_NONE,
     };
     uint32_t hop = station_next_hop(&w->self, headers.dst_ip);
     if (!station_is_host(&w->self, headers.dst_ip) || headers.dst_ip == w->self.ip || to->port == 0)

@@ -56,6 +56,7 @@ static enum parse_kind parse_ipv4(const struct station *self, const uint8_t *fra
     if (read16(frame + IPV4_FRAGMENT) & IPV4_FRAGMENT_MASK)
         return drop(out, DROP_IP_FRAGMENT);
     out->src_ip = read32(frame + IPV4_SRC);
+    out->marked = (frame[IPV4_TOS] & ECN_MASK) == ECN_CE;
     if (!station_is_host(self, out->src_ip) || out->src_ip == self->ip)
         return drop(out, DROP_IP_SOURCE);
 

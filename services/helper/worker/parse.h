@@ -50,6 +50,7 @@ struct parsed {
     struct pmw_addr from;    /* UDP kinds */
     const uint8_t *payload;  /* of UDP; the ICMP message of an echo */
     uint16_t payload_len;
+    bool marked; /* IPv4 kinds: congestion experienced (RFC 3168) */
 };
 
 enum parse_kind parse_frame(const struct station *self, const uint8_t *frame, size_t len, struct parsed *out);

@@ -1,38 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The relay: joins route, flow table, servers, assembler and disassembler. See relay.h.
- *
- *   client port -> route (W9) -> server -> assembler -> batch to the server
- *   trunk port  -> disassembler -> C-frames to the clients named by the entries
+ * The relay's life, its servers, what is due, and what it counts. See relay.h; its ways are listed in relay_state.h.
  */
 #include "relay.h"
 
 #include <errno.h>
-#include <string.h>
 
-#include "assembler.h"
-#include "disassembler.h"
-#include "flow_table.h"
-#include "server_table.h"
+#include "relay_state.h"
 
 /* Buckets looked at by one relay_age: called each 10 ms, 131,072 flows are swept in 2.6 s. */
 #define AGE_BUCKETS_PER_CALL 128
 #define ALIGN_BYTES          64
-
-struct relay {
-    struct relay_config config;
-    struct relay_stats stats;
-    struct flow_table flows;
-    struct server_table servers;
-    struct assembler assembler;
-    bool draining;
-};
-
-static int drop(struct relay *r, enum relay_drop reason)
-{
-    r->stats.drops[reason]++;
-    return (int)reason;
-}
 
 /* --- life ------------------------------------------------------------------------------------------------------- */
 
@@ -59,24 +37,44 @@ static void flow_hash_key(uint64_t out[2], const uint8_t cid_key[16])
     out[1] = pmw_cid_seal(&(struct pmw_cid){.slot = 2}, cid_key);
 }
 
+static uint8_t *take(uint8_t **mem, size_t bytes)
+{
+    uint8_t *taken = *mem;
+
+    *mem += aligned(bytes);
+    return taken;
+}
+
+static void forget_binding(void *ctx, uint64_t now, struct flow *f)
+{
+    binder_end(ctx, now, f);
+}
+
 int relay_new(struct relay **out, const struct relay_config *config)
 {
     uint64_t hash_key[2];
 
     if (!config_is_valid(config))
         return -EINVAL;
-    size_t flows = aligned(sizeof(struct relay)), servers = flows + aligned(flow_table_bytes(config->flows_max));
-    size_t batches = servers + aligned(server_table_bytes(config->servers_max));
-    uint8_t *mem = config->alloc(batches + assembler_bytes(config->servers_max));
+    const uint32_t flows = config->flows_max, servers = config->servers_max;
+    uint8_t *mem = config->alloc(aligned(sizeof(struct relay)) + aligned(flow_table_bytes(flows)) +
+                                 aligned(server_table_bytes(servers)) + aligned(bindings_bytes(flows, servers)) +
+                                 aligned(assembler_bytes(config)) + aligned(held_bytes(servers)) +
+                                 aligned(due_heap_bytes(servers)));
     if (!mem)
         return -ENOMEM;
 
-    struct relay *r = (struct relay *)(void *)mem;
+    struct relay *r = (struct relay *)(void *)take(&mem, sizeof(struct relay));
     r->config = *config;
     flow_hash_key(hash_key, config->cid_key);
-    flow_table_init(&r->flows, mem + flows, config->flows_max, config->flow_idle_us, hash_key);
-    server_table_init(&r->servers, mem + servers, config->servers_max);
-    assembler_init(&r->assembler, mem + batches, config, &r->stats);
+    flow_table_init(&r->flows, take(&mem, flow_table_bytes(flows)), flows, config->flow_idle_us, hash_key);
+    r->flows.forget = forget_binding;
+    r->flows.forget_ctx = r;
+    server_table_init(&r->servers, take(&mem, server_table_bytes(servers)), servers);
+    bindings_init(&r->bindings, take(&mem, bindings_bytes(flows, servers)), flows, servers);
+    assembler_init(&r->assembler, take(&mem, assembler_bytes(config)), config, &r->stats);
+    held_init(&r->held, take(&mem, held_bytes(servers)), servers);
+    due_heap_init(&r->gaps, take(&mem, due_heap_bytes(servers)), servers);
     *out = r;
     return 0;
 }
@@ -92,11 +90,28 @@ void relay_free(struct relay *r)
 
 /* --- orders of the supervisor ------------------------------------------------------------------------------------ */
 
-int relay_server_set(struct relay *r, const struct relay_server *s)
+/* Nothing that was known of the slot's server holds: what it was sent is void, its bindings are. */
+static void begin_anew(struct relay *r, struct server *s)
 {
-    if (s->addr.family != 4 && s->addr.family != 6)
+    assembler_discard(&r->assembler, s->slot);
+    resend_ring_forget(&r->assembler.sent, s->slot);
+    due_heap_remove(&r->gaps, s->slot);
+    turnstile_clear(r, s);
+    bindings_reset(&r->bindings, s->slot);
+}
+
+int relay_server_set(struct relay *r, const struct relay_server *is)
+{
+    bool fresh = false;
+
+    if (is->addr.family != 4 && is->addr.family != 6)
         return -EINVAL;
-    return server_table_set(&r->servers, s) ? 0 : -ENOSPC;
+    struct server *s = server_table_set(&r->servers, is, &fresh);
+    if (!s)
+        return -ENOSPC;
+    if (fresh)
+        begin_anew(r, s);
+    return 0;
 }
 
 int relay_server_remove(struct relay *r, uint16_t server_id)
@@ -106,6 +121,9 @@ int relay_server_remove(struct relay *r, uint16_t server_id)
 
     while ((s = server_table_remove(&r->servers, server_id)) != NULL) {
         assembler_discard(&r->assembler, s->slot);
+        due_heap_remove(&r->gaps, s->slot);
+        s->gaps = (struct gaps){0};
+        turnstile_clear(r, s);
         result = 0;
     }
     return result;
@@ -116,147 +134,25 @@ void relay_set_draining(struct relay *r, bool draining)
     r->draining = draining;
 }
 
-/* --- clients -> servers ------------------------------------------------------------------------------------------ */
-
-static bool client_sends(uint8_t type)
-{
-    return type == PMW_DATA || type == PMW_ACK || type == PMW_OPEN || type == PMW_RESUME || type == PMW_PROBE ||
-           type == PMW_RESET;
-}
-
-static bool is_urgent(const struct pmw_route *route)
-{
-    if (route->type == PMW_DATA || route->type == PMW_ACK)
-        return route->flags & PMW_F_URGENT;
-    return true; /* OPEN, RESUME, PROBE, RESET (T4) */
-}
-
-/* S8: the helper's own answer, of the probe's size, so that a forged source address gains nothing. */
-static int answer_probe(struct relay *r, const struct pmw_addr *from, const uint8_t *frame, size_t len)
-{
-    struct pmw_probe probe;
-
-    if (pmw_probe_decode(frame, len, &probe) < 0)
-        return RELAY_DROP_MALFORMED;
-    uint8_t *buf = r->config.sink.alloc(r->config.sink.ctx, PMW_PONG_BYTES);
-    if (!buf)
-        return RELAY_DROP_NO_BUFFER;
-    probe.helper_id = r->config.helper_id;
-    probe.incarnation = r->config.incarnation;
-    probe.state = r->draining ? 1 : 0;
-    int pong_len = pmw_probe_encode(buf, PMW_PONG_BYTES, PMW_PONG, &probe);
-    r->config.sink.send(r->config.sink.ctx, buf, (size_t)pong_len, from, false);
-    r->stats.pongs++;
-    return RELAY_DROP_NONE;
-}
-
-/* Session frames name their server. A connection's is in its id: remembered, or decrypted (W5). */
-static struct server *server_for(struct relay *r, uint64_t now, const struct pmw_route *route,
-                                 const struct pmw_addr *from)
-{
-    if (route->session_scope)
-        return server_table_find(&r->servers, route->server_id, route->shard);
-
-    struct flow *f = flow_table_find(&r->flows, route->id);
-    if (f) {
-        flow_client_seen(f, now, from);
-        return server_table_find(&r->servers, f->server_id, f->shard);
-    }
-    struct pmw_cid cid;
-    pmw_cid_open(route->id, r->config.cid_key, &cid);
-    struct server *s = server_table_find(&r->servers, cid.server_id, cid.shard);
-    if (s)
-        flow_table_add(&r->flows, now, route->id, cid.server_id, cid.shard, from);
-    return s;
-}
-
-int relay_client_datagram(struct relay *r, uint64_t now, const struct pmw_addr *from, const uint8_t *buf, size_t len)
-{
-    struct pmw_route route;
-    int type = pmw_type_of(buf, len);
-
-    if (type < 0 || len > PMW_FRAME_BYTES_BASE)
-        return drop(r, RELAY_DROP_MALFORMED);
-    if (!client_sends((uint8_t)type))
-        return drop(r, RELAY_DROP_NOT_FOR_HELPER);
-    if (pmw_route_decode(buf, len, &route) < 0)
-        return drop(r, RELAY_DROP_MALFORMED);
-    if (type == PMW_PROBE) {
-        int refused = answer_probe(r, from, buf, len);
-        if (refused)
-            return drop(r, refused);
-    }
-    struct server *s = server_for(r, now, &route, from);
-    if (!s)
-        return drop(r, RELAY_DROP_UNKNOWN_SERVER);
-
-    const struct pmw_entry entry = {.client = *from, .frame = buf, .frame_len = (uint16_t)len};
-    enum relay_drop reason = assembler_push(&r->assembler, s, now, &entry, is_urgent(&route));
-    if (reason)
-        return drop(r, reason);
-    r->stats.client_frames_in++;
-    r->stats.client_bytes_in += len;
-    r->stats.trunk_data_entries_out += type == PMW_DATA;
-    return RELAY_DROP_NONE;
-}
+/* --- time -------------------------------------------------------------------------------------------------------- */
 
 uint64_t relay_flush_due(struct relay *r, uint64_t now)
 {
-    return assembler_flush_due(&r->assembler, r->servers.slots, now);
+    uint64_t repair_us = repair_due(r, now), turnstile_us = turnstile_due(r, now);
+    uint64_t next_us = assembler_flush_due(&r->assembler, r->servers.slots, now);
+
+    next_us = repair_us < next_us ? repair_us : next_us;
+    return turnstile_us < next_us ? turnstile_us : next_us;
 }
-
-/* --- servers -> clients ------------------------------------------------------------------------------------------ */
-
-/* What the server says about a connection's client confirms the flow: an id made up by somebody gets no answer. */
-static void confirm_flow(struct relay *r, uint64_t now, const struct pmw_entry *entry)
-{
-    struct pmw_route route;
-
-    if (pmw_route_decode(entry->frame, entry->frame_len, &route) < 0 || route.session_scope)
-        return;
-    struct flow *f = flow_table_find(&r->flows, route.id);
-    if (f)
-        flow_server_seen(f, now, &entry->client);
-}
-
-static int send_to_client(struct relay *r, const struct pmw_entry *entry)
-{
-    uint8_t *buf = r->config.sink.alloc(r->config.sink.ctx, entry->frame_len);
-
-    if (!buf)
-        return drop(r, RELAY_DROP_NO_BUFFER);
-    memcpy(buf, entry->frame, entry->frame_len);
-    r->config.sink.send(r->config.sink.ctx, buf, entry->frame_len, &entry->client, false);
-    r->stats.client_frames_out++;
-    r->stats.client_bytes_out += entry->frame_len;
-    return RELAY_DROP_NONE;
-}
-
-int relay_trunk_datagram(struct relay *r, uint64_t now, const struct pmw_addr *from, const uint8_t *buf, size_t len)
-{
-    struct pmw_entry entries[PMW_TRUNK_ENTRIES_MAX];
-    int nb_entries = disassembler_open(&r->servers, from, buf, len, entries);
-    int result = RELAY_DROP_NONE;
-
-    if (nb_entries < 0)
-        return drop(r, (enum relay_drop) - nb_entries);
-    r->stats.trunk_batches_in++;
-    r->stats.trunk_bytes_in += len;
-    r->stats.trunk_entries_in += (uint64_t)nb_entries;
-    for (int i = 0; i < nb_entries; i++) {
-        confirm_flow(r, now, &entries[i]);
-        int reason = send_to_client(r, &entries[i]);
-        result = result ? result : reason;
-    }
-    return result;
-}
-
-/* --- watching ---------------------------------------------------------------------------------------------------- */
 
 void relay_age(struct relay *r, uint64_t now)
 {
     flow_table_age(&r->flows, now, AGE_BUCKETS_PER_CALL);
+    bindings_reclaim(&r->bindings, r->reclaim_at, now);
+    r->reclaim_at = r->reclaim_at + 1 < r->config.servers_max ? r->reclaim_at + 1 : 0;
 }
+
+/* --- watching ---------------------------------------------------------------------------------------------------- */
 
 void relay_stats_get(const struct relay *r, struct relay_stats *out)
 {
@@ -264,6 +160,13 @@ void relay_stats_get(const struct relay *r, struct relay_stats *out)
     out->flows_evicted = r->flows.evicted;
     out->nb_flows = r->flows.nb_flows;
     out->nb_servers = r->servers.nb_live;
+    out->nb_bindings = r->bindings.nb_live;
+    out->nb_held = r->held.nb;
+    for (uint32_t slot = 0; slot < r->config.servers_max; slot++) {
+        const struct server *s = &r->servers.slots[slot];
+        if (s->live && s->acks.rtt_us > out->trunk_rtt_us_max)
+            out->trunk_rtt_us_max = s->acks.rtt_us;
+    }
 }
 
 const char *relay_drop_key(enum relay_drop reason)

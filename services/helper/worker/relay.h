@@ -7,7 +7,8 @@
  * A relay keeps soft state only. It may vanish between any two calls and lose nothing but datagrams:
  *  - servers: server_id -> address and trunk keys, set by the supervisor (control socket);
  *  - flow table: id (CID or session id) -> server, client address, last use: a cache, aged and evicted;
- *  - one batch being filled per server shard.
+ *  - bindings: index -> flow, for each server shard (T6): forgotten with the flow, made again when needed;
+ *  - one batch being filled per server shard, copies of the last 256 sent (T8), DATA that waits for credit (O2).
  */
 #ifndef POSTMAN_RELAY_H
 #define POSTMAN_RELAY_H
@@ -18,12 +19,16 @@ struct relay;
 
 #define RELAY_DROPS(X)                                                                                                 \
     X(RELAY_DROP_MALFORMED, "malformed", "does not decode as a C-frame or batch")                                      \
+    X(RELAY_DROP_FRAME_LONG, "frame_long", "a C-frame longer than every path carries")                                 \
     X(RELAY_DROP_NOT_FOR_HELPER, "not_for_helper", "a frame type that no client sends")                                \
     X(RELAY_DROP_UNKNOWN_SERVER, "unknown_server", "connection id or frame names no known server")                     \
     X(RELAY_DROP_TRUNK_UNKNOWN, "trunk_unknown", "trunk batch from an address that is no known server")                \
     X(RELAY_DROP_TRUNK_TAG, "trunk_tag", "tag of a trunk batch failed")                                                \
     X(RELAY_DROP_TRUNK_REPLAY, "trunk_replay", "trunk batch seen before")                                              \
     X(RELAY_DROP_TRUNK_ENTRY, "trunk_entry", "malformed entry in a trunk batch")                                       \
+    X(RELAY_DROP_BINDING_UNKNOWN, "binding_unknown", "short entry of a binding that is not known here")                \
+    X(RELAY_DROP_HELD_FULL, "held_full", "no credit, and no room to wait: the client was told BUSY")                   \
+    X(RELAY_DROP_HELD_LATE, "held_late", "waited too long for credit: the client was told BUSY")                       \
     X(RELAY_DROP_NO_BUFFER, "no_buffer", "the sink had no buffer for an output datagram")
 enum relay_drop {
     RELAY_DROP_NONE,
@@ -41,20 +46,35 @@ enum relay_drop {
     X(trunk_bytes_out)                                                                                                 \
     X(trunk_entries_out)                                                                                               \
     X(trunk_data_entries_out)                                                                                          \
+    X(trunk_short_entries_out)                                                                                         \
     X(trunk_batches_in)                                                                                                \
     X(trunk_bytes_in)                                                                                                  \
     X(trunk_entries_in)                                                                                                \
+    X(trunk_short_entries_in)                                                                                          \
+    X(trunk_batches_lost)                                                                                              \
+    X(trunk_batches_missed)                                                                                            \
+    X(trunk_batches_resent)                                                                                            \
+    X(trunk_marked_in)                                                                                                 \
+    X(trunk_marked_out)                                                                                                \
+    X(trunk_black_holes)                                                                                               \
     X(flush_size)                                                                                                      \
     X(flush_age)                                                                                                       \
     X(flush_urgent)                                                                                                    \
     X(pongs)                                                                                                           \
+    X(busy)                                                                                                            \
+    X(frames_held)                                                                                                     \
+    X(bindings_asked)                                                                                                  \
+    X(bindings_made)                                                                                                   \
+    X(bindings_refused)                                                                                                \
+    X(bindings_forgotten)                                                                                              \
     X(flows_evicted)
 struct relay_stats {
 #define RELAY_X(name) uint64_t name;
     RELAY_COUNTERS(RELAY_X)
 #undef RELAY_X
     uint64_t drops[RELAY_DROP_COUNT];
-    uint32_t nb_flows, nb_servers;
+    uint32_t nb_flows, nb_servers, nb_bindings, nb_held; /* now */
+    uint32_t trunk_rtt_us_max;                           /* of the servers, the slowest */
 };
 
 /* Where output goes. alloc gives room for one UDP payload of at most cap bytes (an mbuf's data behind its headroom), or
@@ -98,8 +118,11 @@ void relay_set_draining(struct relay *r, bool draining);             /* PONG the
 
 /* One UDP payload that arrived on the client port / on the trunk port. Returns 0 or the drop reason counted. */
 int relay_client_datagram(struct relay *r, uint64_t now, const struct pmw_addr *from, const uint8_t *buf, size_t len);
-int relay_trunk_datagram(struct relay *r, uint64_t now, const struct pmw_addr *from, const uint8_t *buf, size_t len);
-/* Sends every batch that batch_policy says is due; returns when the next may be due (UINT64_MAX: none waits). */
+/* marked: it arrived with ECN's CE (T9). */
+int relay_trunk_datagram(struct relay *r, uint64_t now, const struct pmw_addr *from, const uint8_t *buf, size_t len,
+                         bool marked);
+/* Sends every batch that batch_policy says is due, asks for batches that are missing, turns away what waited too long
+ * for credit; returns when to call again (UINT64_MAX: nothing waits). */
 uint64_t relay_flush_due(struct relay *r, uint64_t now);
 /* Bounded step of the flow table's ageing sweep; call now and then. */
 void relay_age(struct relay *r, uint64_t now);

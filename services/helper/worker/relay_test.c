@@ -167,7 +167,7 @@ static void test_garbage_changes_counters_only(void **state)
         if (i % 2 && len > 0)
             frame[0] = PMW_FIRST_BYTE(frame[0]); /* right version, any type */
         client_sends(f, 0, frame, len);
-        relay_trunk_datagram(f->relay, 0, i % 3 ? &f->server.addr : &CLIENT, frame, len);
+        relay_trunk_datagram(f->relay, 0, i % 3 ? &f->server.addr : &CLIENT, frame, len, false);
     }
     struct relay_stats stats = stats_of(f);
     for (int reason = 0; reason < RELAY_DROP_COUNT; reason++)
@@ -189,7 +189,7 @@ static void test_truncated_frames_are_malformed(void **state)
     data_frame(frame, cid_of(1, 0, 1), 1280, 0);
     for (size_t len = 0; len < PMW_FRAME_HEADER_BYTES; len++)
         assert_int_equal(client_sends(f, 0, frame, len), RELAY_DROP_MALFORMED);
-    assert_int_equal(client_sends(f, 0, frame, sizeof(frame)), RELAY_DROP_MALFORMED);
+    assert_int_equal(client_sends(f, 0, frame, sizeof(frame)), RELAY_DROP_FRAME_LONG);
     assert_int_equal(f->sink.nb_sent, 0);
 }
 
@@ -201,7 +201,7 @@ static void test_a_batch_becomes_one_frame_per_client(void **state)
 
     entry.frame_len = (uint16_t)data_frame(frame, cid_of(1, 0, 5), 64, 0);
     size_t len = server_batch(batch, &f->server, 1, &entry, 10);
-    assert_int_equal(relay_trunk_datagram(f->relay, 0, &f->server.addr, batch, len), 0);
+    assert_int_equal(relay_trunk_datagram(f->relay, 0, &f->server.addr, batch, len, false), 0);
     assert_int_equal(f->sink.nb_sent, 10);
     for (int i = 0; i < 10; i++) {
         assert_false(f->sink.sent[i].to_server);
@@ -209,7 +209,7 @@ static void test_a_batch_becomes_one_frame_per_client(void **state)
         assert_int_equal(f->sink.sent[i].len, entry.frame_len);
         assert_memory_equal(f->sink.sent[i].buf, frame, entry.frame_len);
     }
-    assert_int_equal(relay_trunk_datagram(f->relay, 0, &f->server.addr, batch, len), RELAY_DROP_TRUNK_REPLAY);
+    assert_int_equal(relay_trunk_datagram(f->relay, 0, &f->server.addr, batch, len, false), RELAY_DROP_TRUNK_REPLAY);
     assert_int_equal(f->sink.nb_sent, 10);
     assert_int_equal(stats_of(f).client_frames_out, 10);
     assert_int_equal(stats_of(f).trunk_entries_in, 10);
@@ -226,7 +226,7 @@ static void test_without_buffers_frames_are_dropped_and_counted(void **state)
     assert_int_equal(client_sends_data(f, 0, cid_of(1, 0, 5)), RELAY_DROP_NO_BUFFER);
     assert_int_equal(client_sends(f, 0, batch, probe_frame(batch, 1)), RELAY_DROP_NO_BUFFER);
     size_t len = server_batch(batch, &f->server, 1, &entry, 4);
-    assert_int_equal(relay_trunk_datagram(f->relay, 0, &f->server.addr, batch, len), RELAY_DROP_NO_BUFFER);
+    assert_int_equal(relay_trunk_datagram(f->relay, 0, &f->server.addr, batch, len, false), RELAY_DROP_NO_BUFFER);
     assert_int_equal(stats_of(f).drops[RELAY_DROP_NO_BUFFER], 1 + 1 + 4);
 }
 
@@ -272,7 +272,7 @@ static void test_bad_configurations_are_refused(void **state)
     REFUSED(flows_max, 1000);
     REFUSED(flows_max, 4);
     REFUSED(servers_max, 0);
-    REFUSED(trunk_bytes_max, 1396);
+    REFUSED(trunk_bytes_max, 1412);
     REFUSED(trunk_bytes_max, 1473);
     REFUSED(batch_entries_max, 0);
     REFUSED(batch_entries_max, 129);

@@ -22,6 +22,10 @@ struct replay {
 uint64_t replay_decode(const struct replay *r, uint32_t incarnation, uint32_t seq_low);
 /* Neither seen before, nor too old to know, nor of an incarnation that has ended. */
 bool replay_is_new(const struct replay *r, uint32_t incarnation, uint64_t seq);
+/* Of the incarnation that is known: was this number, which is near the highest, seen? */
+bool replay_has_seen(const struct replay *r, uint64_t seq);
+/* Bit i: highest - 1 - i was seen (ack_bits, T7). */
+uint32_t replay_ack_bits(const struct replay *r);
 /* Call once the tag holds, for a number that is new. */
 void replay_mark(struct replay *r, uint32_t incarnation, uint64_t seq);
 

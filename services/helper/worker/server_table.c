@@ -29,7 +29,7 @@ void server_table_init(struct server_table *t, void *mem, uint32_t slots_max)
     t->by_id = (uint32_t *)(t->slots + slots_max);
     t->by_addr = t->by_id + size;
     for (uint32_t i = 0; i < slots_max; i++)
-        t->slots[i].slot = i;
+        t->slots[i].slot = (uint16_t)i;
 }
 
 /* Finalizer of MurmurHash3 (public domain): every input bit reaches every output bit. Keys come from the supervisor. */
@@ -82,6 +82,11 @@ static bool was_used(const struct server *s)
     return s->is.addr.family != 0;
 }
 
+static bool same_name(const struct relay_server *a, const struct relay_server *b)
+{
+    return a->server_id == b->server_id && a->shard == b->shard;
+}
+
 /* The slot that already carries this name, live or removed; else one never used; else a removed one. */
 static struct server *slot_for(struct server_table *t, const struct relay_server *is)
 {
@@ -91,7 +96,7 @@ static struct server *slot_for(struct server_table *t, const struct relay_server
         struct server *s = &t->slots[i];
         if (!was_used(s))
             unused = unused ? unused : s;
-        else if (s->is.server_id == is->server_id && s->is.shard == is->shard)
+        else if (same_name(&s->is, is))
             return s;
         else if (!s->live)
             removed = removed ? removed : s;
@@ -105,16 +110,15 @@ static bool same_keys(const struct relay_server *a, const struct relay_server *b
            memcmp(a->trunk_key_to_helper, b->trunk_key_to_helper, sizeof(a->trunk_key_to_helper)) == 0;
 }
 
-struct server *server_table_set(struct server_table *t, const struct relay_server *is)
+struct server *server_table_set(struct server_table *t, const struct relay_server *is, bool *fresh)
 {
     struct server *s = slot_for(t, is);
 
     if (!s)
         return NULL;
-    if (!same_keys(&s->is, is)) {
-        s->tx_batch_seq = 0;
-        s->rx = (struct replay){0};
-    }
+    *fresh = !was_used(s) || !same_name(&s->is, is) || !same_keys(&s->is, is);
+    if (*fresh)
+        *s = (struct server){.slot = s->slot, .use = (uint16_t)(s->use + 1)};
     s->is = *is;
     s->live = true;
     rebuild(t);

@@ -12,15 +12,23 @@
 #ifndef POSTMAN_SERVER_TABLE_H
 #define POSTMAN_SERVER_TABLE_H
 
+#include "acks.h"
+#include "credit.h"
+#include "gaps.h"
 #include "relay.h"
 #include "replay.h"
 
 struct server {
-    struct relay_server is;
+    bool live;    /* false: free, or removed */
+    uint16_t use; /* of the slot: changes when what was known of the server is void. Flows remember it */
+    uint16_t slot;
+    uint16_t marked_in, marked_out; /* batches that arrived with a CE mark: here, and there as it says (T9) */
+    struct credit credit;
     uint64_t tx_batch_seq; /* number of the last batch sent; the first is 1 */
+    struct relay_server is;
+    struct acks acks;
+    struct gaps gaps;
     struct replay rx;
-    uint32_t slot;
-    bool live; /* false: free, or removed */
 };
 
 struct server_table {
@@ -31,8 +39,9 @@ struct server_table {
 
 size_t server_table_bytes(uint32_t slots_max);
 void server_table_init(struct server_table *t, void *mem, uint32_t slots_max); /* mem: zeroed */
-/* Add or replace; NULL when every slot is live. */
-struct server *server_table_set(struct server_table *t, const struct relay_server *is);
+/* Add or replace; NULL when every slot is live. *fresh: nothing that was known of the slot's server holds, because it
+ * is another one, or has other keys. */
+struct server *server_table_set(struct server_table *t, const struct relay_server *is, bool *fresh);
 /* Removes one live shard of server_id and returns it, its numbers intact; NULL when none is left. */
 struct server *server_table_remove(struct server_table *t, uint16_t server_id);
 struct server *server_table_find(const struct server_table *t, uint16_t server_id, uint8_t shard);

@@ -28,7 +28,9 @@ static struct relay_server server_named(uint16_t server_id, uint8_t shard)
 static struct server *set(struct server_table *t, uint16_t server_id, uint8_t shard)
 {
     struct relay_server s = server_named(server_id, shard);
-    return server_table_set(t, &s);
+    bool fresh;
+
+    return server_table_set(t, &s, &fresh);
 }
 
 static struct server *first_at(const struct server_table *t, const struct pmw_addr *addr)
@@ -108,16 +110,22 @@ static void test_the_same_keys_keep_the_batch_numbers(void **state)
 {
     struct server_table *t = *state;
     struct relay_server moved = server_named(1, 0), rekeyed = server_named(1, 0);
+    bool fresh;
 
     set(t, 1, 0)->tx_batch_seq = 77;
     moved.addr.port = 1234;
-    assert_int_equal(server_table_set(t, &moved)->tx_batch_seq, 77);
+    uint16_t use = server_table_find(t, 1, 0)->use;
+    assert_int_equal(server_table_set(t, &moved, &fresh)->tx_batch_seq, 77);
+    assert_false(fresh);
     assert_null(first_at(t, &rekeyed.addr));
     assert_non_null(first_at(t, &moved.addr));
     server_table_remove(t, 1);
     assert_int_equal(set(t, 1, 0)->tx_batch_seq, 77);
+    assert_int_equal(server_table_find(t, 1, 0)->use, use); /* what flows remember of it holds */
     rekeyed.trunk_key_to_server[3] ^= 1;
-    assert_int_equal(server_table_set(t, &rekeyed)->tx_batch_seq, 0);
+    assert_int_equal(server_table_set(t, &rekeyed, &fresh)->tx_batch_seq, 0);
+    assert_true(fresh);
+    assert_int_not_equal(server_table_find(t, 1, 0)->use, use);
 }
 
 static void test_two_ids_at_one_address_are_both_found(void **state)
@@ -125,10 +133,11 @@ static void test_two_ids_at_one_address_are_both_found(void **state)
     struct server_table *t = *state;
     struct relay_server before = server_named(1, 0), after = server_named(2, 0);
     uint32_t cursor = 0;
+    bool fresh;
 
     after.addr = before.addr;
-    server_table_set(t, &before);
-    server_table_set(t, &after);
+    server_table_set(t, &before, &fresh);
+    server_table_set(t, &after, &fresh);
     struct server *a = server_table_at(t, &before.addr, &cursor), *b = server_table_at(t, &before.addr, &cursor);
     assert_non_null(a);
     assert_non_null(b);

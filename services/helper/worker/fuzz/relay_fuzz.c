@@ -174,7 +174,7 @@ static void deliver(struct world *w, bool trunk, const struct pmw_addr *from, co
     if (len > 0)
         memcpy(exact, buf, len);
     w->in_trunk_datagram = trunk;
-    int rc = trunk ? relay_trunk_datagram(w->relay, w->now, from, exact, len)
+    int rc = trunk ? relay_trunk_datagram(w->relay, w->now, from, exact, len, false)
                    : relay_client_datagram(w->relay, w->now, from, exact, len);
     w->in_trunk_datagram = false;
     free(exact);
