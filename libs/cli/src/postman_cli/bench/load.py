@@ -81,17 +81,37 @@ class Load:
         """Waits for the end of a phase and calls `each` meanwhile; StackError when no reply comes for long."""
         seen, moved_s = -1, time.monotonic()
         while True:
-            found: dict[str, Any] | None = next((line for line in self.client.lines if line.get("phase") == name), None)
-            if found is not None:
+            found: dict[str, Any] = next((line for line in self.client.lines if line.get("phase") == name), {})
+            if found:
                 return found
-            if self.client.process.poll() is not None:
-                raise StackError(f"the client ended:\n{self.client.log_tail()}")
+            self.check_alive()
             replies = self.replies_now
             if replies != seen:
                 seen, moved_s = replies, time.monotonic()
             if time.monotonic() - moved_s > STALL_S:
                 raise StackError(f"no reply for {STALL_S:.0f} s after {seen}: {self.progress}")
             each()
+            time.sleep(LOOK_S)
+
+    def check_alive(self) -> None:
+        """StackError if one of the two ends is no more."""
+        for end in (self.client, self.server):
+            if end.process.poll() is not None:
+                raise StackError(f"{end.name} ended ({end.process.returncode}):\n{end.log_tail()}")
+
+    def await_replies(self, wanted: int, each: Callable[[int], None], every_s: float = 10.0) -> None:
+        """Waits for so many in all; calls `each` now and then. StackError when none comes for long."""
+        seen, moved_s, told_s = -1, time.monotonic(), time.monotonic()
+        while (replies := self.replies_now) < wanted:
+            self.check_alive()
+            now_s = time.monotonic()
+            if replies != seen:
+                seen, moved_s = replies, now_s
+            if now_s - moved_s > STALL_S:
+                raise StackError(f"no reply for {STALL_S:.0f} s after {seen}: {self.progress}")
+            if now_s - told_s > every_s:
+                told_s = now_s
+                each(replies)
             time.sleep(LOOK_S)
 
     @property

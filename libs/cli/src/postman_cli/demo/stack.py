@@ -203,6 +203,13 @@ class Stack:
         self.helpers[host.name] = program
         return program
 
+    def restart_helper(self, host_name: str) -> None:
+        """Ends a helper in order, as its operator would for an upgrade, and starts it again; does not wait for that."""
+        program = self.helpers.pop(host_name)
+        program.stop(timeout_s=60)
+        self.programs.remove(program)
+        self.start_helper(self.lab.topology.host(host_name))
+
     def wait_helpers(self, timeout_s: float = _START_S) -> dict[int, str]:
         """Waits until every helper is up at the registry; {helper id: host name}."""
         deadline = time.monotonic() + timeout_s
