@@ -73,6 +73,7 @@ void vcl__conn_free(struct vcl_conn *c)
     vcl__timers_unreserve(&e->timers);
     free_send_side(c);
     vcl__recvbuf_free(&c->rcv, &e->mem);
+    vcl__seal_free(c);
     s->nb_conns--;
     mem_free(&e->mem, c);
 }

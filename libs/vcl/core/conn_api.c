@@ -173,6 +173,7 @@ void vcl_conn_info(const struct vcl_conn *c, struct vcl_conn_info *out)
         out->peer.port = c->port;
         out->helper_id = s->route.trunk != NULL ? s->route.trunk->helper_id : 0;
     }
+    out->encrypted = c->seal != NULL;
     out->sent_bytes = c->sent_bytes;
     out->received_bytes = c->received_bytes;
     out->resent_bytes = c->resent_bytes;

@@ -22,7 +22,7 @@ struct heard { /* numbers of a frame, in full (W3) */
     uint64_t seq, ack;
 };
 
-static bool check(const struct vcl_conn *c, const struct pmw_frame *f, const uint8_t *buf, size_t len, struct heard *h)
+static bool check(struct vcl_conn *c, struct pmw_frame *f, const uint8_t *buf, size_t len, struct heard *h)
 {
     const struct vcl_session *s = c->s;
     h->seq = pmw_wlsb(c->rcv.nxt, f->seq, pmw_frame_number_bits(f));
@@ -32,6 +32,8 @@ static bool check(const struct vcl_conn *c, const struct pmw_frame *f, const uin
                                   .seq = h->seq,
                                   .ack = h->ack,
                                   .epoch = (uint32_t)pmw_wlsb(s->epoch, f->epoch8, pmw_frame_epoch_bits(f))};
+    if (c->seal != NULL || (f->flags & PMW_F_SEALED) != 0)
+        return vcl__seal_open(c, f, buf, len, &seed);
     return pmw_frame_check(buf, len, &seed);
 }
 
@@ -222,12 +224,15 @@ int vcl__conn_receive(struct vcl_engine *e, const struct route *from, const uint
     if (pmw_frame_decode(buf, len, &f) < 0)
         return vcl__drop(e, VCL_DROP_MALFORMED);
     struct vcl_conn *c = conn_find(e, f.cid);
-    if (c == NULL)
+    if (c == NULL) {
+        vcl__answer_for_predecessor(e, from, f.cid, len);
         return vcl__drop(e, VCL_DROP_UNKNOWN_CONN);
+    }
     if (!check(c, &f, buf, len, &h))
         return vcl__drop(e, VCL_DROP_CHECK);
     if (h.ack > c->snd_nxt)
         return vcl__drop(e, VCL_DROP_OUT_OF_WINDOW);
+    c->s->heard = true;
     vcl__session_on_rx(c->s, from);
     bool has_bytes = f.payload_len > 0 || (f.flags & PMW_F_FIN) != 0;
     if (c->state == CONN_CLOSED) {

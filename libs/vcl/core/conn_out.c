@@ -178,7 +178,8 @@ static int put_frame(struct vcl_conn *c, struct pmw_frame *f, uint64_t seq, uint
                      size_t cap)
 {
     uint32_t window = vcl__conn_window(c);
-    f->flags |= PMW_F_CHECK;
+    f->flags |= c->seal != NULL ? PMW_F_SEALED : PMW_F_CHECK;
+    f->packet_number = c->seal != NULL ? vcl__seal_number(c) : 0;
     f->epoch8 = (uint8_t)c->s->epoch;
     f->cid = c->cid;
     f->seq = (uint32_t)seq;
@@ -188,7 +189,7 @@ static int put_frame(struct vcl_conn *c, struct pmw_frame *f, uint64_t seq, uint
     f->tx_echo = c->rx_tx;
     put_sacks(c, f);
     size_t head = PMW_FRAME_HEADER_BYTES + (f->nb_sacks > 0 ? 1 + f->nb_sacks * PMW_SACK_RANGE_BYTES : 0);
-    if (head + payload_len + PMW_CHECK_BYTES > cap)
+    if (head + payload_len + (c->seal != NULL ? PMW_SEAL_BYTES : PMW_CHECK_BYTES) > cap)
         return PMW_ERR_SPACE;
     if (payload_len > 0) /* where the frame has it: the encoder leaves it there */
         vcl__sendbuf_copy(&c->snd, seq, buf + head, payload_len);
@@ -199,7 +200,10 @@ static int put_frame(struct vcl_conn *c, struct pmw_frame *f, uint64_t seq, uint
                                   .seq = seq,
                                   .ack = c->rcv.nxt,
                                   .epoch = c->s->epoch};
-    pmw_frame_seal(buf, (size_t)len, &seed);
+    if (c->seal != NULL)
+        vcl__seal_frame(c, buf, (size_t)len, &seed);
+    else
+        pmw_frame_seal(buf, (size_t)len, &seed);
     c->edge_sent = c->rcv.nxt + window;
     c->ack_now = false;
     c->nb_unacked_rx = 0;
@@ -302,6 +306,8 @@ int vcl__conn_build(struct vcl_conn *c, uint8_t *buf, size_t cap)
         return 0;
     if (vcl__conn_is_opening(c->state))
         return vcl__open_build(c, buf, cap);
+    if (vcl__seal_exhausted(c))
+        vcl__conn_input(c, CONN_IN_ABORT, VCL_ERR_RESET);
     if (c->want_reset)
         return build_reset(c, buf, cap);
     if (vcl__conn_is_live(c->state) && lost_ready(c))

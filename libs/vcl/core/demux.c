@@ -51,6 +51,10 @@ int vcl__frame_receive(struct vcl_engine *e, const struct route *from, const uin
         return receive_by_server(e, from, type, buf, len);
     case PMW_OPEN_ACK:
         return vcl__on_open_ack(e, from, buf, len);
+    case PMW_OPEN_COOKIE:
+        return vcl__on_open_cookie(e, from, buf, len);
+    case PMW_STATELESS_RESET:
+        return vcl__on_stateless_reset(e, buf, len);
     case PMW_REFUSED:
         return vcl__on_refused(e, from, buf, len);
     case PMW_RESUME_ACK:

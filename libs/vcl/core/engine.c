@@ -11,6 +11,7 @@ void vcl_config_defaults(struct vcl_config *c)
 {
     memset(c, 0, sizeof(*c));
     c->sessions_max = c->conns_max = 65536;
+    c->sessions_per_client_max = 1024;
     c->backlog_max = 1024;
     c->sndbuf_bytes = c->rcvbuf_bytes = 262144;
     c->trunk_bytes_max = 1440;
@@ -37,7 +38,8 @@ static bool config_valid(const struct vcl_config *c)
            c->rcvbuf_bytes >= PMW_WINDOW_UNIT_BYTES && c->rcvbuf_bytes <= buffer_max &&
            c->trunk_bytes_max >= TRUNK_BYTES_FLOOR && c->trunk_bytes_max <= PMW_TRUNK_BYTES_MAX &&
            c->pto_initial_us > 0 && c->pto_min_us > 0 && c->max_ack_delay_us <= UINT16_MAX &&
-           c->move_interval_min_us > 0 && c->probe_interval_us > 0 && c->nb_keys <= VCL_KEYS_MAX;
+           c->move_interval_min_us > 0 && c->probe_interval_us > 0 && c->nb_keys <= VCL_KEYS_MAX &&
+           c->nb_predecessors <= VCL_PREDECESSORS_MAX && c->sessions_per_client_max > 0;
 }
 
 /* A frame with four SACK ranges, in an IPv6 entry, in a batch. */
@@ -75,7 +77,7 @@ int vcl_engine_new(struct vcl_engine **out, const struct vcl_config *config)
     vcl__timers_init(&e->timers, &e->mem);
     /* Twice as many slots as connections and tombstones together: 10 s of quarantine at full turnover (W5). */
     vcl__slots_init(&e->slots, config->conns_max < SLOTS_MAX / 4 ? config->conns_max * 4 : SLOTS_MAX);
-    struct map *maps[] = {&e->sessions, &e->conns, &e->opens, &e->trunks};
+    struct map *maps[] = {&e->sessions, &e->conns, &e->opens, &e->trunks, &e->quotas};
     for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
         if (vcl__map_init(maps[i], &e->mem, vcl__random64(e)) != 0) {
             vcl_engine_free(e);
@@ -96,6 +98,7 @@ void vcl_engine_free(struct vcl_engine *e)
     vcl__map_free(&e->conns);
     vcl__map_free(&e->opens);
     vcl__map_free(&e->trunks);
+    vcl__map_free(&e->quotas);
     vcl__timers_free(&e->timers);
     vcl__slots_free(&e->slots, &e->mem);
     struct mem mem = e->mem;

@@ -147,6 +147,14 @@ int vcl_conn_open(struct vcl_session *s, uint64_t now, struct vcl_conn **out)
     return VCL_OK;
 }
 
+int vcl_conn_encrypt(struct vcl_conn *c)
+{
+    if (c->s->dial == NULL || c->state != CONN_OPENING || c->nb_opens_sent > 0 || vcl__seal_offer() == 0)
+        return VCL_ERR_INVALID;
+    c->encrypt = true;
+    return VCL_OK;
+}
+
 int vcl__open_build(struct vcl_conn *c, uint8_t *buf, size_t cap)
 {
     struct vcl_session *s = c->s;
@@ -155,10 +163,12 @@ int vcl__open_build(struct vcl_conn *c, uint8_t *buf, size_t cap)
                          .open_nonce = c->open_nonce,
                          .epoch = s->epoch,
                          .rwnd = e->cfg.rcvbuf_bytes,
+                         .features = c->encrypt ? vcl__seal_offer() : 0,
                          .server_id = s->dial->server_id,
                          .client_port = c->port,
                          .shard = s->dial->shard};
     memcpy(o.token, s->dial->token, PMW_TOKEN_BYTES);
+    memcpy(o.cookie, c->cookie, PMW_COOKIE_BYTES);
     int len = pmw_open_encode(buf, cap, &o);
     if (len < 0)
         return len;
@@ -229,6 +239,18 @@ static struct vcl_conn *find_opening(struct vcl_session *s, uint64_t nonce)
     return NULL;
 }
 
+/* W11. One cipher that we offered, or none. */
+static bool take_features(struct vcl_conn *c, const struct pmw_open_ack *a)
+{
+    uint32_t cipher = a->features & (PMW_FEATURE_AES_256_GCM | PMW_FEATURE_CHACHA20_POLY1305);
+    if (!c->encrypt)
+        return cipher == 0;
+    if (cipher != vcl__seal_choose(cipher)) /* none, both, or not ours */
+        return false;
+    c->features = a->features;
+    return cipher != 0 && vcl__seal_begin(c, cipher, a->cid);
+}
+
 int vcl__on_open_ack(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len)
 {
     struct pmw_open_ack a;
@@ -253,12 +275,47 @@ int vcl__on_open_ack(struct vcl_engine *e, const struct route *from, const uint8
         return vcl__drop(e, VCL_DROP_LIMIT); /* the id of another connection of ours: never from an honest server */
     if (c->nb_opens_sent == 1)
         vcl__session_on_rtt(s, e->now - c->open_sent_at);
+    if (!take_features(c, &a)) {
+        reset_stranger(s, a.cid);
+        vcl__conn_input(c, CONN_IN_FAILED, VCL_ERR_REFUSED);
+        return 0;
+    }
+    memcpy(c->reset_token, a.reset_token, sizeof(c->reset_token));
     s->limits.peer_delay_us = (uint32_t)a.max_hold_us + a.max_ack_delay_us;
     vcl__dial_on_open_answer(s, a.epoch);
     vcl__conn_established(c, a.cid, a.rwnd);
     if (c->state != CONN_CLOSED)
         vcl__conn_event(c, VCL_EV_CONN_OPENED);
     take_next_token(s);
+    return 0;
+}
+
+/* S17: again at once with the cookie. Someone who repeats cookies on the way makes us say no more than that. */
+int vcl__on_open_cookie(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len)
+{
+    struct pmw_open_cookie k;
+    if (pmw_open_cookie_decode(buf, len, &k) < 0)
+        return vcl__drop(e, VCL_DROP_MALFORMED);
+    struct vcl_session *s = vcl__session_find(e, k.session_id);
+    if (s == NULL)
+        return vcl__drop(e, VCL_DROP_UNKNOWN_SESSION);
+    if (s->dial == NULL)
+        return vcl__drop(e, VCL_DROP_ROLE);
+    if (!pmw_control_check(buf, len, s->keys.mac_s2c))
+        return vcl__drop(e, VCL_DROP_MAC);
+    vcl__session_on_rx(s, from);
+    struct vcl_conn *c = find_opening(s, k.open_nonce);
+    if (c == NULL || !vcl__conn_is_opening(c->state))
+        return 0;
+    memcpy(c->cookie, k.cookie, sizeof(c->cookie));
+    if (c->nb_cookies >= COOKIE_REPEATS_MAX || c->token_refused)
+        return 0;
+    c->nb_cookies++;
+    if (c->nb_opens_sent == 1)
+        vcl__session_on_rtt(s, e->now - c->open_sent_at);
+    c->nb_opens_sent = 0; /* the path answers: no silence to count */
+    c->want_open = true;
+    vcl__conn_kick(c);
     return 0;
 }
 

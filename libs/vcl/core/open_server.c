@@ -5,14 +5,6 @@
  */
 #include "state.h"
 
-static bool equal_in_constant_time(const uint8_t *a, const uint8_t *b, size_t len)
-{
-    volatile uint8_t diff = 0;
-    for (size_t i = 0; i < len; i++)
-        diff |= a[i] ^ b[i];
-    return diff == 0;
-}
-
 /* K2: the token is ours, for this server and service. Gives its fields and its key. */
 static bool token_authentic(struct vcl_engine *e, const uint8_t token[PMW_TOKEN_BYTES], struct pmw_token *t,
                             uint8_t token_key[PMW_KEY_BYTES])
@@ -24,7 +16,7 @@ static bool token_authentic(struct vcl_engine *e, const uint8_t token[PMW_TOKEN_
         if (e->cfg.keys[i].key_id != t->key_id)
             continue;
         pmw_token_mac(mac, e->cfg.keys[i].key, token);
-        if (!equal_in_constant_time(mac, t->mac, sizeof(mac)))
+        if (!vcl__equal_secret(mac, t->mac, sizeof(mac)))
             continue;
         pmw_token_key(token_key, e->cfg.keys[i].key, token);
         return true;
@@ -46,6 +38,7 @@ static void answer(struct vcl_engine *e, const struct route *to, const struct vc
                              .cid = c->cid,
                              .epoch = s->epoch,
                              .rwnd = e->cfg.rcvbuf_bytes,
+                             .features = c->features,
                              .max_hold_us = MAX_HOLD_US,
                              .max_ack_delay_us = (uint16_t)e->cfg.max_ack_delay_us};
     pmw_reset_token(a.reset_token, e->reset_key, c->cid);
@@ -78,11 +71,37 @@ static struct vcl_conn *find_opened(struct vcl_session *s, uint64_t nonce)
     return NULL;
 }
 
-static bool room(const struct vcl_engine *e, const struct vcl_session *s, const struct pmw_token *t)
+/* S17: what makes no connection costs this much: one MAC, no state. The address of a session that was heard has proved
+ * itself. */
+static bool must_ask(struct vcl_engine *e, const struct vcl_session *s, const struct route *from,
+                     const struct pmw_open *o)
+{
+    if (s != NULL && s->heard && pmw_addr_equal(&from->addr, &s->route.addr))
+        return false;
+    return vcl__cookie_wanted(e) && !vcl__cookie_good(e, &from->addr, o);
+}
+
+static int ask(struct vcl_engine *e, const struct route *to, const struct pmw_open *o,
+               const struct pmw_session_keys *keys)
+{
+    uint8_t buf[PMW_OPEN_COOKIE_BYTES];
+    struct pmw_open_cookie a = {.session_id = o->session_id, .open_nonce = o->open_nonce, .epoch = o->epoch};
+    vcl__cookie_make(e, &to->addr, o, a.cookie);
+    int len = pmw_open_cookie_encode(buf, sizeof(buf), &a);
+    pmw_control_seal(buf, (size_t)len, keys->mac_s2c);
+    e->stats.frames_out++;
+    e->stats.open_cookies++;
+    vcl__ctl_push(e, to, buf, len);
+    return 0;
+}
+
+static bool room(struct vcl_engine *e, const struct vcl_session *s, const struct pmw_token *t)
 {
     if (e->nb_backlog >= e->cfg.backlog_max)
         return false;
-    return s == NULL || t->max_conns == 0 || s->nb_open < t->max_conns;
+    if (s != NULL && t->max_conns != 0 && s->nb_open >= t->max_conns)
+        return false;
+    return vcl__quota_conn(e, t->client_id);
 }
 
 static struct vcl_session *session_create(struct vcl_engine *e, const struct route *from, const struct pmw_open *o,
@@ -91,8 +110,11 @@ static struct vcl_session *session_create(struct vcl_engine *e, const struct rou
     struct vcl_session *s = vcl__session_new(e, o->session_id);
     if (s == NULL)
         return NULL;
+    if (!vcl__quota_join(s, t->client_id)) {
+        vcl__session_free(s);
+        return NULL;
+    }
     s->keys = *keys;
-    s->client_id = t->client_id;
     s->epoch = o->epoch;
     s->route = *from;
     return s;
@@ -111,6 +133,13 @@ static struct vcl_conn *conn_create(struct vcl_session *s, const struct pmw_open
         return NULL;
     }
     c->slot = id.slot;
+    uint32_t cipher = vcl__seal_choose(o->features);
+    if (cipher != 0 && !vcl__seal_begin(c, cipher, cid)) {
+        vcl__slots_give(&e->slots, id.slot, e->now);
+        vcl__conn_free(c);
+        return NULL;
+    }
+    c->features = cipher;
     c->port = o->client_port;
     c->open_nonce = o->open_nonce;
     c->backlogged = true;
@@ -153,6 +182,8 @@ int vcl__on_open(struct vcl_engine *e, const struct route *from, const uint8_t *
             return refuse(e, from, &o, keys, PMW_REFUSED_CLOSED);
         if (!token_in_time(e, &t))
             return refuse(e, from, &o, keys, PMW_REFUSED_TOKEN_EXPIRED);
+        if (must_ask(e, s, from, &o))
+            return ask(e, from, &o, keys);
         if (!room(e, s, &t))
             return refuse(e, from, &o, keys, PMW_REFUSED_FULL);
         if (s == NULL)

@@ -265,6 +265,8 @@ int vcl__on_resume(struct vcl_engine *e, const struct route *from, const uint8_t
         return vcl__drop(e, VCL_DROP_MALFORMED);
     struct vcl_session *s = vcl__session_find(e, r.session_id);
     int drop = resume_authentic(e, from, &r, s, buf, len);
+    if (drop == VCL_DROP_UNKNOWN_SESSION)
+        vcl__answer_resume_for_predecessor(e, from, &r);
     if (drop != 0)
         return vcl__drop(e, (enum vcl_drop)drop);
     vcl__session_on_rx(s, from);

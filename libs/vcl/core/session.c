@@ -50,6 +50,7 @@ void vcl__session_free(struct vcl_session *s)
         list_del(&s->dial->event_node);
         mem_free(&e->mem, s->dial);
     }
+    vcl__quota_leave(s);
     vcl__timers_disarm(&e->timers, &s->timer);
     vcl__timers_unreserve(&e->timers);
     vcl__map_remove(&e->sessions, &s->by_id);

@@ -15,6 +15,7 @@
 #include "budget.h"
 #include "cc.h"
 #include "conn_state.h"
+#include "guard.h"
 #include "list.h"
 #include "map.h"
 #include "mem.h"
@@ -32,15 +33,17 @@
 #include "vcl/engine.h"
 
 enum {
-    CTL_FRAMES_MAX = 4096,       /* control frames that wait in one exit; the oldest goes first when it is full */
-    PATH_EVENTS_MAX = 8,         /* events of one session not yet taken; the oldest goes first */
-    MAX_HOLD_US = 100,           /* T4: hold_us_max of a helper by default (relay.h) */
-    KEEPALIVE_US = 5000000,      /* S12: a client with connections is never silent for longer while it has a path */
-    TOKEN_SKEW_S = 30,           /* K4 */
-    TOKEN_RENEW_S = 60,          /* TOKEN_WANTED so long before the end (engine.h) */
-    ASK_PTOS = 4,                /* S16: PTOs in a row of a connection whose path answers */
-    TOMBSTONE_ANSWERS_MAX = 100, /* C7: per second */
-    TRUNK_BYTES_FLOOR = 1024,    /* a RESUME_ACK of 32 connections fits */
+    CTL_FRAMES_MAX = 4096,        /* control frames that wait in one exit; the oldest goes first when it is full */
+    PATH_EVENTS_MAX = 8,          /* events of one session not yet taken; the oldest goes first */
+    MAX_HOLD_US = 100,            /* T4: hold_us_max of a helper by default (relay.h) */
+    KEEPALIVE_US = 5000000,       /* S12: a client with connections is never silent for longer while it has a path */
+    TOKEN_SKEW_S = 30,            /* K4 */
+    TOKEN_RENEW_S = 60,           /* TOKEN_WANTED so long before the end (engine.h) */
+    ASK_PTOS = 4,                 /* S16: PTOs in a row of a connection whose path answers */
+    TOMBSTONE_ANSWERS_MAX = 100,  /* C7: per second */
+    COOKIE_FREE_OPENS_MAX = 1000, /* S17: per second */
+    COOKIE_REPEATS_MAX = 4,       /* OPENs that cookies make a client repeat at once; then at its PTO */
+    TRUNK_BYTES_FLOOR = 1024,     /* a RESUME_ACK of 32 connections fits */
 };
 
 /* --- where frames leave ----------------------------------------------------------------------- */
@@ -79,6 +82,21 @@ struct route {           /* how to reach the other end */
     struct trunk *trunk; /* NULL: direct */
     uint32_t trunk_generation;
     struct pmw_addr addr; /* the peer; through a trunk: the client's return address */
+};
+
+/* --- who opens (S17) -------------------------------------------------------------------------------- */
+struct cookies {
+    struct rate opens;
+    bool known;
+    uint8_t secret[2][16]; /* the present one and the one before */
+    uint64_t changed_at;
+};
+
+struct quota { /* of one client id */
+    struct map_node by_client;
+    uint32_t nb_sessions;
+    uint32_t nb_begun; /* connections since */
+    uint64_t since;
 };
 
 /* --- sessions ----------------------------------------------------------------------------------- */
@@ -150,8 +168,10 @@ struct vcl_session {
     struct rtt_limits limits;
     struct mtu mtu;
     struct route route;
-    uint64_t last_rx;   /* any authentic frame, any path */
-    uint64_t client_id; /* server: of the token */
+    uint64_t last_rx;    /* any authentic frame, any path */
+    uint64_t client_id;  /* server: of the token */
+    struct quota *quota; /* server */
+    bool heard;          /* server: the client has what only a receiver at its address can have (S17, S18) */
     uint16_t max_conns;
     bool freeing; /* vcl_session_free was called: goes with its last connection */
 };
@@ -189,6 +209,15 @@ struct vcl_conn {
     uint8_t rx_tx; /* of the newest data frame: echoed (C4) */
     bool ack_now;
 
+    struct seal *seal;                    /* W11; NULL: plain frames with a check */
+    uint32_t features;                    /* of OPEN_ACK: what the connection has */
+    bool encrypt;                         /* client: a connection without a cipher is not wanted */
+    uint8_t nb_cookies;                   /* client: OPEN_COOKIEs that came for it */
+    union {                               /* client */
+        uint8_t cookie[PMW_COOKIE_BYTES]; /* while it opens: of the last OPEN_COOKIE */
+        uint8_t reset_token[16];          /* then (C9) */
+    };
+
     bool want_open, token_refused, want_reset;
     bool backlogged, released, lingering, aborted, expired, peer_knows_reset;
     bool resume_wait; /* listed in a RESUME that is not answered */
@@ -210,7 +239,7 @@ struct vcl_engine {
     struct mem mem;
     uint64_t now, lag_us;
     bool stood_still; /* S16: nobody has called us for half of T_hold; until the next on_timer */
-    struct map sessions, conns, opens, trunks;
+    struct map sessions, conns, opens, trunks, quotas;
     struct timers timers;
     struct slots slots;
     struct list all_sessions, acks, backlog, tombs, conn_events, session_events, exits, resuming, trunk_lru;
@@ -219,7 +248,9 @@ struct vcl_engine {
     uint32_t nb_open, nb_held; /* connections not closed; not yet closed and released: conns_max bounds these */
     bool closing;              /* vcl_engine_shutdown was called */
     uint64_t trunk_seq_floor;  /* highest batch number of any trunk that was evicted */
-    uint64_t answers_since;    /* C7: tombstone answers in the second that began here */
+    struct cookies cookies;
+    struct rate stateless_resets; /* C9 */
+    uint64_t answers_since;       /* C7: tombstone answers in the second that began here */
     uint32_t nb_answers;
     uint32_t payload_max;
     uint16_t next_port;
@@ -227,6 +258,7 @@ struct vcl_engine {
     struct budget budget; /* C5 */
     uint64_t rcv_given;   /* C10: sum of what connections may hold */
     uint8_t scratch[PMW_FRAME_BYTES_MAX];
+    uint8_t opened[PMW_FRAME_BYTES_MAX]; /* payload of the sealed frame that is being received */
 };
 
 enum timer_kind { TIMER_CONN, TIMER_SESSION };
@@ -336,10 +368,40 @@ void vcl__open_on_timer(struct vcl_conn *c);
 uint64_t vcl__open_deadline(const struct vcl_conn *c);
 uint64_t vcl__token_on_timer(struct vcl_session *s); /* client: asks for a renewal in time */
 int vcl__on_open_ack(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
+int vcl__on_open_cookie(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
 int vcl__on_refused(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
 
 /* --- open_server.c --- */
 int vcl__on_open(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
+
+/* --- cookie.c (S17) --- */
+bool vcl__cookie_wanted(struct vcl_engine *e); /* counts one OPEN that would make a connection */
+void vcl__cookie_make(struct vcl_engine *e, const struct pmw_addr *from, const struct pmw_open *o,
+                      uint8_t out[PMW_COOKIE_BYTES]);
+bool vcl__cookie_good(struct vcl_engine *e, const struct pmw_addr *from, const struct pmw_open *o);
+
+/* --- quota.c (S17) --- */
+bool vcl__quota_conn(struct vcl_engine *e, uint64_t client_id);  /* may it begin another connection? Counts it */
+bool vcl__quota_join(struct vcl_session *s, uint64_t client_id); /* false: it has enough sessions, or no memory */
+void vcl__quota_leave(struct vcl_session *s);
+
+/* --- seal.c (W11) --- */
+struct seal;
+uint32_t vcl__seal_offer(void);              /* the ciphers of this machine, as enum pmw_feature */
+uint32_t vcl__seal_choose(uint32_t offered); /* one of them, or 0 */
+bool vcl__seal_begin(struct vcl_conn *c, uint32_t cipher, uint64_t cid); /* false: no memory */
+void vcl__seal_free(struct vcl_conn *c);
+bool vcl__seal_exhausted(const struct vcl_conn *c);  /* no packet number is left */
+uint32_t vcl__seal_number(const struct vcl_conn *c); /* of the next frame */
+void vcl__seal_frame(struct vcl_conn *c, uint8_t *buf, size_t len, const struct pmw_check_seed *seed);
+/* The tag holds: f->payload is the plain one. Also false when only one of frame and connection is sealed. */
+bool vcl__seal_open(struct vcl_conn *c, struct pmw_frame *f, const uint8_t *buf, size_t len,
+                    const struct pmw_check_seed *seed);
+
+/* --- successor.c (C9) --- */
+void vcl__answer_for_predecessor(struct vcl_engine *e, const struct route *from, uint64_t cid, size_t trigger_bytes);
+void vcl__answer_resume_for_predecessor(struct vcl_engine *e, const struct route *from, const struct pmw_resume *r);
+int vcl__on_stateless_reset(struct vcl_engine *e, const uint8_t *buf, size_t len);
 
 /* --- conn.c --- */
 struct vcl_conn *vcl__conn_new(struct vcl_session *s);

@@ -59,6 +59,7 @@ struct vcl_config {
 
     /* limits */
     uint32_t sessions_max;               /* 65536 */
+    uint32_t sessions_per_client_max;    /* of one client id of tokens (S17): 1024 */
     uint32_t conns_max;                  /* 65536 */
     uint32_t backlog_max;                /* accepted and not yet taken by the application: 1024 */
     uint32_t sndbuf_bytes, rcvbuf_bytes; /* per connection: 262144; at most 16 MiB - 512 */
@@ -181,7 +182,9 @@ void vcl_session_info(const struct vcl_session *s, struct vcl_session_info *out)
 
 /* --- connections ----------------------------------------------------------------------------- */
 int vcl_conn_open(struct vcl_session *s, uint64_t now, struct vcl_conn **out); /* OPENED or CLOSED follows */
-int vcl_conn_accept(struct vcl_engine *e, struct vcl_conn **out);              /* VCL_ERR_AGAIN: none waits */
+/* At once after vcl_conn_open: payload is encrypted end to end (W11), or the connection ends with VCL_ERR_REFUSED. */
+int vcl_conn_encrypt(struct vcl_conn *c);
+int vcl_conn_accept(struct vcl_engine *e, struct vcl_conn **out); /* VCL_ERR_AGAIN: none waits */
 /* Bytes taken (> 0), or -vcl_error. A short write means the buffer is full; WRITABLE follows. */
 int64_t vcl_conn_write(struct vcl_conn *c, uint64_t now, const void *buf, size_t len);
 /* Bytes read (> 0), 0 = end of stream, or -vcl_error. A short read means the buffer is empty. peek leaves them. */
@@ -204,6 +207,7 @@ struct vcl_conn_info {
     struct pmw_addr peer; /* server side: client's address, port = the client's virtual port; client side: zero */
     uint16_t local_port;  /* client side: virtual port */
     uint16_t helper_id;   /* current path */
+    bool encrypted;       /* W11 */
     uint64_t sent_bytes, received_bytes, resent_bytes, srtt_us;
 };
 void vcl_conn_info(const struct vcl_conn *c, struct vcl_conn_info *out);
@@ -241,7 +245,8 @@ enum vcl_drop {
     X(datagrams_in) X(datagrams_out) X(bytes_in) X(bytes_out) \
     X(frames_in) X(frames_out) X(data_frames_in) X(data_frames_out) X(frames_resent) X(duplicate_bytes) \
     X(trunk_batches_in) X(trunk_batches_out) X(trunk_entries_in) X(trunk_entries_out) X(trunk_data_entries_in) \
-    X(opens) X(accepts) X(resumes_sent) X(resumes_accepted) X(path_moves) X(probes_sent) X(ptos) X(mtu_falls)
+    X(opens) X(accepts) X(open_cookies) X(stateless_resets) \
+    X(resumes_sent) X(resumes_accepted) X(path_moves) X(probes_sent) X(ptos) X(mtu_falls)
 /* clang-format on */
 struct vcl_stats {
 #define VCL_X(name) uint64_t name;
