@@ -11,12 +11,6 @@
 
 #include <stdint.h>
 
-struct seal {
-    struct pmw_aead in, out;
-    uint64_t next_out, highest_in;
-    void *block; /* as it was allocated: the contexts want 16 bytes of alignment, an allocator may give less */
-};
-
 uint32_t vcl__seal_offer(void)
 {
     uint32_t offer = 0;

@@ -92,6 +92,12 @@ struct cookies {
     uint64_t changed_at;
 };
 
+struct seal { /* W11: of one connection */
+    struct pmw_aead in, out;
+    uint64_t next_out, highest_in; /* packet numbers */
+    void *block; /* as it was allocated: the contexts want 16 bytes of alignment, an allocator may give less */
+};
+
 struct quota { /* of one client id */
     struct map_node by_client;
     uint32_t nb_sessions;
@@ -386,7 +392,6 @@ bool vcl__quota_join(struct vcl_session *s, uint64_t client_id); /* false: it ha
 void vcl__quota_leave(struct vcl_session *s);
 
 /* --- seal.c (W11) --- */
-struct seal;
 uint32_t vcl__seal_offer(void);              /* the ciphers of this machine, as enum pmw_feature */
 uint32_t vcl__seal_choose(uint32_t offered); /* one of them, or 0 */
 bool vcl__seal_begin(struct vcl_conn *c, uint32_t cipher, uint64_t cid); /* false: no memory */

@@ -155,14 +155,30 @@ int vcl__sock_new(struct vcl_driver *d, struct vcl_conn *conn, struct vcl_sock *
     return 0;
 }
 
+static int begin_conn(struct vcl_session *session, uint64_t now, bool encrypt, struct vcl_conn **out)
+{
+    int rc = vcl_conn_open(session, now, out);
+    if (rc != VCL_OK || !encrypt)
+        return -vcl__errno(rc);
+    rc = vcl_conn_encrypt(*out);
+    if (rc != VCL_OK)
+        vcl_conn_release(*out, now);
+    return rc != VCL_OK ? -EPROTONOSUPPORT : 0;
+}
+
 int vcl_sock_connect(struct vcl_driver *d, struct vcl_session *session, struct vcl_sock **out)
+{
+    return vcl_sock_connect_as(d, session, false, out);
+}
+
+int vcl_sock_connect_as(struct vcl_driver *d, struct vcl_session *session, bool encrypt, struct vcl_sock **out)
 {
     struct vcl_conn *conn;
     int rc = vcl__driver_enter(d);
     if (rc < 0)
         return rc;
     uint64_t now = vcl_clock_us();
-    rc = d->state == VCL_DRIVER_OPEN ? -vcl__errno(vcl_conn_open(session, now, &conn)) : -EBADF;
+    rc = d->state == VCL_DRIVER_OPEN ? begin_conn(session, now, encrypt, &conn) : -EBADF;
     if (rc == 0) {
         rc = vcl__sock_new(d, conn, out);
         if (rc == 0)

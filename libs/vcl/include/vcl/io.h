@@ -90,6 +90,8 @@ int vcl_notices_wait(struct vcl_driver *d, uint64_t after, uint64_t deadline_us)
 /* --- connections ------------------------------------------------------------------------------- */
 /* connect: begun when it returns; vcl_sock_connected waits for the answer. */
 int vcl_sock_connect(struct vcl_driver *d, struct vcl_session *s, struct vcl_sock **out);
+/* encrypt: only a connection whose payload is encrypted end to end (W11), else its end is ECONNREFUSED. */
+int vcl_sock_connect_as(struct vcl_driver *d, struct vcl_session *s, bool encrypt, struct vcl_sock **out);
 int vcl_sock_connected(struct vcl_sock *s, uint64_t deadline_us);
 int vcl_sock_accept(struct vcl_driver *d, struct vcl_sock **out, uint64_t deadline_us);
 

@@ -76,6 +76,7 @@ cdef extern from "vcl/engine.h" nogil:
         uint64_t cid
         pmw_addr peer
         uint16_t local_port, helper_id
+        bint encrypted
         uint64_t sent_bytes, received_bytes, resent_bytes, srtt_us
 
 
@@ -121,7 +122,7 @@ cdef extern from "vcl/io.h" nogil:
     int vcl_session_query(vcl_driver *d, vcl_session *s, vcl_session_info *out)
     int vcl_notices_read(vcl_driver *d, uint64_t after, vcl_notice *out, int max)
     int vcl_notices_wait(vcl_driver *d, uint64_t after, uint64_t deadline_us)
-    int vcl_sock_connect(vcl_driver *d, vcl_session *s, vcl_sock **out)
+    int vcl_sock_connect_as(vcl_driver *d, vcl_session *s, bint encrypt, vcl_sock **out)
     int vcl_sock_connected(vcl_sock *s, uint64_t deadline_us)
     int vcl_sock_accept(vcl_driver *d, vcl_sock **out, uint64_t deadline_us)
     int64_t vcl_sock_send(vcl_sock *s, const iovec *iov, int nb_iov, unsigned flags, uint64_t deadline_us)

@@ -264,7 +264,8 @@ cdef class Conn:
         return vcl_sock_readable(self.s)
 
     def conn_info(self):
-        """Numbers of this connection: cid, peer (client's address, on a server), local_port, helper_id, bytes, srtt_us."""
+        """Numbers of this connection: cid, peer (client's address, on a server), local_port, helper_id, encrypted, bytes,
+        srtt_us."""
         cdef vcl_conn_info i
         self.ready()
         cdef int rc = vcl_sock_info(self.s, &i)
@@ -275,6 +276,7 @@ cdef class Conn:
             "peer": addr_pair(&i.peer),
             "local_port": i.local_port,
             "helper_id": i.helper_id,
+            "encrypted": i.encrypted,
             "sent_bytes": i.sent_bytes,
             "received_bytes": i.received_bytes,
             "resent_bytes": i.resent_bytes,

@@ -173,15 +173,16 @@ cdef class Session:
             raise _error_of(EBADF)
         return self.s
 
-    def connect(self, type cls=None):
-        """Begins a connection; Conn.wait_connected() ends it. `cls`: a subclass of Conn to make."""
+    def connect(self, type cls=None, bint encrypt=False):
+        """Begins a connection; Conn.wait_connected() ends it. `cls`: a subclass of Conn to make. `encrypt`: end to end, or
+        no connection."""
         cdef Conn conn = _new_conn(cls, self.driver)
         cdef vcl_session *s
         cdef int rc
         with self.lock:
             s = self.alive()
             with nogil:
-                rc = vcl_sock_connect(self.driver.d, s, &conn.s)
+                rc = vcl_sock_connect_as(self.driver.d, s, encrypt, &conn.s)
         self.check(rc)
         return conn
 

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 from vcl import agent_trace
@@ -73,16 +75,32 @@ class _Clock:
         return left_s
 
 
-def connect(address: tuple[str, int], timeout: Any = DEFAULT, source_address: tuple[str, int] | None = None) -> Socket:
+def encrypt_by_default(environment: Mapping[str, str] = os.environ) -> bool:
+    """The value of VCL_ENCRYPT, 1 or 0; ValueError if it is neither."""
+    value = environment.get("VCL_ENCRYPT", "").strip() or "0"
+    if value not in ("0", "1"):
+        raise ValueError(f"VCL_ENCRYPT must be 0 or 1, not {value!r}")
+    return value == "1"
+
+
+def connect(
+    address: tuple[str, int],
+    timeout: Any = DEFAULT,
+    source_address: tuple[str, int] | None = None,
+    *,
+    encrypt: bool | None = None,
+) -> Socket:
     """Connects to a server, as socket.create_connection(); `transport` and `why` tell what it got.
 
     `timeout` is for the whole call and then the socket's own. A source address asks for plain TCP: connections of VCL
-    share one UDP socket.
+    share one UDP socket. `encrypt` (default: VCL_ENCRYPT) demands a VCL connection whose payload is encrypted end to
+    end: where there is none, OSError, and never plain TCP.
     """
+    encrypt = encrypt_by_default() if encrypt is None else encrypt
     timeout_s: float | None = socket.getdefaulttimeout() if timeout is DEFAULT else timeout
     host, port = address
     with agent_trace.span("vcl.connect", {"server.address": host, "server.port": port}) as span:
-        connected = _connect(address, timeout_s, source_address)
+        connected = _connect(address, timeout_s, source_address, encrypt=encrypt)
         if span is not None:
             span.set_attribute("vcl.transport", connected.transport)
             if connected.why:
@@ -90,7 +108,9 @@ def connect(address: tuple[str, int], timeout: Any = DEFAULT, source_address: tu
         return connected
 
 
-def _connect(address: tuple[str, int], timeout_s: float | None, source_address: tuple[str, int] | None) -> Socket:
+def _connect(
+    address: tuple[str, int], timeout_s: float | None, source_address: tuple[str, int] | None, *, encrypt: bool
+) -> Socket:
     host, port = address
     clock = _Clock(timeout_s if timeout_s != 0 else None)
     if source_address is not None:
@@ -98,10 +118,12 @@ def _connect(address: tuple[str, int], timeout_s: float | None, source_address: 
     elif timeout_s == 0:
         why = "a connect that may not wait"
     else:
-        stream, why = _connect_vcl(host, port, clock)
+        stream, why = _connect_vcl(host, port, clock, encrypt=encrypt)
         if stream is not None:
             stream.settimeout(timeout_s)
             return Socket(stream, "vcl")
+    if encrypt:
+        raise OSError(errno.EPROTONOSUPPORT, f"no encrypted connection: {why}")
     tcp = socket.create_connection(address, 0 if timeout_s == 0 else clock.left_s(), source_address)
     tcp.settimeout(timeout_s)
     return Socket(tcp, "tcp", why)
@@ -125,7 +147,7 @@ def _lookup(host: str, port: int, clock: _Clock) -> Lookup:
     return lookup if address == host else ask(address)
 
 
-def _connect_vcl(host: str, port: int, clock: _Clock) -> tuple[Stream | None, str]:
+def _connect_vcl(host: str, port: int, clock: _Clock, *, encrypt: bool) -> tuple[Stream | None, str]:
     lookup = _lookup(host, port, clock)
     if lookup.resolution is None:
         return None, lookup.reason
@@ -133,10 +155,10 @@ def _connect_vcl(host: str, port: int, clock: _Clock) -> tuple[Stream | None, st
     assert sessions is not None
     try:
         try:
-            return sessions.connect(lookup.resolution, host, port, clock.left_s(VCL_SHARE)), ""
+            return sessions.connect(lookup.resolution, host, port, clock.left_s(VCL_SHARE), encrypt=encrypt), ""
         except TokenExpiredError:
             if not sessions.renew_token(lookup.resolution.server_id):
                 raise
-            return sessions.connect(lookup.resolution, host, port, clock.left_s(VCL_SHARE)), ""
+            return sessions.connect(lookup.resolution, host, port, clock.left_s(VCL_SHARE), encrypt=encrypt), ""
     except OSError as error:
         return None, f"the VCL server did not take the connection: {error}"

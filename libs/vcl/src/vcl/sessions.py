@@ -72,16 +72,28 @@ class Sessions:
 
     # --- connecting -----------------------------------------------------------------------------------
 
-    def connect(self, resolution: Resolution, host: str, port: int, timeout_s: float | None) -> Stream:
-        """A connection to the server that the resolution names, or OSError (see vcl.errors)."""
-        return self.connect_peer(peer_of(resolution, self._mode), host, port, timeout_s, resolution.service)
+    def connect(
+        self, resolution: Resolution, host: str, port: int, timeout_s: float | None, *, encrypt: bool = False
+    ) -> Stream:
+        """A connection to the server that the resolution names, or OSError (see vcl.errors). `encrypt`: end to end."""
+        peer = peer_of(resolution, self._mode)
+        return self.connect_peer(peer, host, port, timeout_s, resolution.service, encrypt=encrypt)
 
-    def connect_peer(self, peer: Peer, host: str, port: int, timeout_s: float | None, service: str = "") -> Stream:
+    def connect_peer(
+        self,
+        peer: Peer,
+        host: str,
+        port: int,
+        timeout_s: float | None,
+        service: str = "",
+        *,
+        encrypt: bool = False,
+    ) -> Stream:
         """As connect(), from keys and paths at hand."""
         if not peer.paths:
             raise OSError(errno.ENETUNREACH, "VCL_PATHS allows no path to this server")
         live = self._session(peer, host, port, service)
-        stream: Stream = live.session.connect(Stream)
+        stream: Stream = live.session.connect(Stream, encrypt)
         first = live.peer.paths[0]
         stream.begin(peername=(peer.paths[-1].address, port), session=live.session, route=(first.address, first.port))
         try:
