@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { MS = 1000, SECOND = 1000000 };
+enum { MS = 1000, SECOND = 1000000, CAPTURED_MAX = 2000 };
 
 static const struct pmw_addr elsewhere = {.ip = {203, 0, 113, 66}, .port = 6666, .family = 4};
 
@@ -38,12 +38,12 @@ static void talk(struct testnet *n, struct vcl_conn *c, struct vcl_conn *s, uint
     *offset += 100;
 }
 
-static struct flight captured[64];
+static struct flight captured[CAPTURED_MAX];
 static uint32_t nb_captured;
 
 static enum verdict capture(struct testnet *n, struct flight *f)
 {
-    if (pmw_addr_equal(&f->to, &n->server_addr) && nb_captured < 64)
+    if (pmw_addr_equal(&f->to, &n->server_addr) && nb_captured < CAPTURED_MAX)
         captured[nb_captured++] = *f;
     return DELIVER;
 }

@@ -30,7 +30,7 @@ static void note_number(struct watch *w, int direction, uint32_t number)
 static void flip_each_byte(struct testnet *n, const struct flight *f)
 {
     struct vcl_engine *to = pmw_addr_equal(&f->to, &n->server_addr) ? n->server : n->client;
-    uint8_t bytes[PMW_TRUNK_BYTES_MAX];
+    uint8_t bytes[PMW_FRAME_BYTES_MAX];
     struct vcl_datagram out;
     for (size_t i = 1; i < f->len; i++) {
         memcpy(bytes, f->bytes, f->len);

@@ -62,6 +62,6 @@ int vcl__on_stateless_reset(struct vcl_engine *e, const uint8_t *buf, size_t len
         c->want_reset = false;
         return 0;
     }
-    vcl__conn_input(c, CONN_IN_FAILED, VCL_ERR_RESET);
+    vcl__session_end(c->s, VCL_ERR_RESET); /* one process had them all */
     return 0;
 }
