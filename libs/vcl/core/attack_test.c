@@ -67,6 +67,7 @@ static void case_36_replay_from_elsewhere(void **state)
         for (int i = 0; i < 2; i++) {
             vcl_session_info(n.session, &before);
             vcl_session_hint(n.session, n.now, before.active_helper_id, VCL_HINT_DRAIN);
+            n.client_addr.port += nb_relays == 0; /* the only path: another port makes it silent */
             talk(&n, c, s, &offset);
         }
         n.filter = count_elsewhere;
@@ -80,7 +81,7 @@ static void case_36_replay_from_elsewhere(void **state)
             sent += captured[i].len;
             testnet_run(&n, n.now + MS);
         }
-        assert_true(resumes || nb_relays > 0);
+        assert_true(resumes);
         vcl_session_info(n.session, &after);
         assert_int_equal(after.epoch, before.epoch);
         assert_int_equal(after.active_helper_id, before.active_helper_id);
@@ -272,11 +273,12 @@ static void restart(struct testnet *n, bool knows_predecessor)
 }
 
 /* 29. A server's process is killed and another takes its address. The client's connections, busy and idle, end with
- * ECONNRESET as soon as their frames come there directly; nothing is opened again in silence. Without the registry's
- * word the same takes until T_hold. */
+ * ECONNRESET as soon as one of their frames comes there directly; nothing is opened again in silence. Without the
+ * registry's word the same takes until T_hold. */
 static void case_29_server_restart_resets(void **state)
 {
-    for (int nb_relays = 0; nb_relays < 2; nb_relays++) {
+    for (int i = 0; i < 4; i++) {
+        int nb_relays = i % 2, writes = i / 2;
         struct testnet n;
         struct vcl_conn *busy, *idle, *s;
         testnet_init(&n, nb_relays);
@@ -285,7 +287,8 @@ static void case_29_server_restart_resets(void **state)
         testnet_open(&n, &idle, &s);
         testnet_run(&n, n.now + 30 * SECOND);
         restart(&n, true);
-        testnet_write(&n, busy, 0, 1000, 1);
+        if (writes)
+            testnet_write(&n, busy, 0, 1000, 1);
         testnet_run(&n, n.now + 20 * SECOND);
         assert_int_equal(vcl_conn_error(busy), VCL_ERR_RESET);
         assert_int_equal(vcl_conn_error(idle), VCL_ERR_RESET);

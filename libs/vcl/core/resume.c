@@ -42,6 +42,19 @@ void vcl__resume_forget(struct vcl_conn *c)
     c->s->dial->nb_resume_waits--;
 }
 
+static void list_any(struct vcl_session *s)
+{
+    struct list *n, *tmp;
+    list_each(n, tmp, &s->conns)
+    {
+        struct vcl_conn *c = container_of(n, struct vcl_conn, in_session);
+        if (!vcl__conn_is_live(c->state))
+            continue;
+        list_conn(c);
+        return;
+    }
+}
+
 void vcl__resume_begin(struct vcl_session *s)
 {
     struct dial *d = s->dial;
@@ -58,6 +71,8 @@ void vcl__resume_begin(struct vcl_session *s)
             vcl__conn_kick(c);
         }
     }
+    if (d->nb_resume_waits == 0) /* one at least: an id is all that a successor of the server can answer to (C9) */
+        list_any(s);
     d->resume_announce = true;
     want_frame(s);
 }

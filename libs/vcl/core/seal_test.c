@@ -263,11 +263,11 @@ static void w11_memory_runs_dry(void **state)
         n.filter_ctx = &w;
         n.alloc_fails_at = fails_at;
         if (vcl_conn_open(n.session, n.now, &c) == VCL_OK && vcl_conn_encrypt(c) == VCL_OK) {
-            vcl_conn_write(c, n.now, text, TEXT_BYTES);
+            int64_t took = vcl_conn_write(c, n.now, text, TEXT_BYTES);
             testnet_run(&n, n.now + SECOND);
             if (vcl_conn_error(c) == VCL_OK) {
                 assert_int_equal(vcl_conn_accept(n.server, &s), VCL_OK);
-                assert_int_equal(vcl_conn_readable(s), TEXT_BYTES);
+                assert_int_equal(vcl_conn_readable(s), took > 0 ? took : 0);
             }
         }
         assert_int_equal(w.seen + w.plain, 0);
