@@ -17,7 +17,8 @@ from vector_file import VECTORS, Vector, write_vectors
 from wire_primitives import crc32c
 
 CORPUS = VECTORS.parent / "corpus"
-PAYLOAD_BYTES_MAX = 1280
+PAYLOAD_BYTES_BASE = 1280
+COOKIE_NUMBERS = {"port": 2, "session_id": 8, "open_nonce": 8, "slot": 4}
 
 
 def pick(vector: str, name: str, size: int) -> bytes:
@@ -71,15 +72,52 @@ def frame_vectors() -> list[Vector]:
         frame_vector("data_one_byte_urgent", "data", check | urgent, 1),
         frame_vector("data_fin_only", "data", check | fin, 0),
         frame_vector("data_resend_fin_sack", "data", check | resend | fin | sack, 33, nb_sacks=2),
-        frame_vector("data_full", "data", check | sack, PAYLOAD_BYTES_MAX, nb_sacks=4),
+        frame_vector("data_full", "data", check | sack, PAYLOAD_BYTES_BASE, nb_sacks=4),
         frame_vector("data_short", "data", check | short, 64),
         frame_vector("data_short_empty", "data", check | short, 0),
+        frame_vector("data_short_long", "data", check | short, 255),
         frame_vector("data_short_urgent", "data", check | short | urgent, 255),
-        frame_vector("data_short_full", "data", check | short, PAYLOAD_BYTES_MAX),
+        frame_vector("data_short_full", "data", check | short, PAYLOAD_BYTES_BASE),
         frame_vector("ack_short", "ack", check | short, 0),
         frame_vector("ack_plain", "ack", check, 0),
         frame_vector("ack_one_sack", "ack", check | sack, 0, nb_sacks=1),
         frame_vector("ack_four_sacks", "ack", check | sack, 0, nb_sacks=4),
+    ]
+
+
+SEALED_COMMON = ("flags", "epoch8", "tx", "tx_echo", "cid", "seq", "ack", "window")
+
+
+def sealed_vector(name: str, kind: str, flags: int, payload_bytes: int, cipher: str, number: int) -> Vector:
+    """The plain frame's numbers, sealed."""
+    plain = frame_vector(name, kind, 0x80 | flags, payload_bytes)
+    v = Vector(name, cipher)
+    seed = wm.CheckSeed(0, plain.integer("cid"), *(plain.integer(f"check_{key}") for key in ("seq", "ack", "epoch")))
+    seal = wm.Seal(cipher, pick(name, "seal_key", 32), kind == "data")
+    v.put("type", 0 if kind == "data" else 1)
+    for key in SEALED_COMMON:
+        v.put(key, wm.FLAG_SEALED | flags if key == "flags" else plain.integer(key))
+    payload = plain.octets("payload")
+    v.put("payload", payload)
+    for key in ("seq", "ack", "epoch"):
+        v.put(f"check_{key}", getattr(seed, key))
+    v.put("seal_key", seal.seal_key)
+    v.put("to_server", int(seal.to_server))
+    v.put("packet_number", number)
+    fields: wm.Fields = {key: v.integer(key) for key in SEALED_COMMON}
+    v.put("bytes", wm.sealed_encode(kind, {**fields, "payload": payload, "sacks": []}, seed, seal, number))
+    return v
+
+
+def sealed_vectors() -> list[Vector]:
+    aes, chacha = "aes_256_gcm", "chacha20_poly1305"
+    return [
+        sealed_vector("data_sealed_long", "data", 0x10, 100, aes, 0),
+        sealed_vector("data_sealed", "data", wm.FLAG_SHORT, 64, aes, 0xFFFF_FFFF),
+        sealed_vector("ack_sealed", "ack", wm.FLAG_SHORT, 0, aes, 5),
+        sealed_vector("data_sealed_long_chacha", "data", 0x08, 130, chacha, 0x1_0000_0002),
+        sealed_vector("data_sealed_chacha", "data", wm.FLAG_SHORT, 1, chacha, 77),
+        sealed_vector("ack_sealed_long_chacha", "ack", 0, 0, chacha, 1),
     ]
 
 
@@ -137,7 +175,21 @@ def control_vectors() -> list[Vector]:
 # --- trunk batches --------------------------------------------------------------------------------------------------
 
 
-def trunk_vector(name: str, entries: Sequence[wm.Entry], pad: int = 0, flags: int = 0) -> Vector:
+def entry_line(e: wm.AnyEntry) -> str:
+    match e:
+        case wm.Entry(ip, port, frame):
+            return f"long {ip.hex()} {port:#x} {frame.hex()}"
+        case wm.Short(index, generation, frame):
+            return f"short {index:#x} {generation:#x} {frame.hex()}"
+        case wm.Bind(index, generation, ip, port, cid):
+            return f"bind {index:#x} {generation:#x} {ip.hex()} {port:#x} {cid:#x}"
+        case wm.BindRef(name, index, generation):
+            return f"{name} {index:#x} {generation:#x}"
+        case wm.Nack(first, count):
+            return f"nack {first:#x} {count:#x}"
+
+
+def trunk_vector(name: str, entries: Sequence[wm.AnyEntry], pad: int = 0, flags: int = 0) -> Vector:
     v = Vector(name, "trunk")
     sizes = {"helper_id": 2, "worker": 1, "shard": 1, "incarnation": 4, "batch_seq": 4, "hold_us": 2, "ce_count": 2}
     fields: wm.Fields = {key: pick_int(name, key, size) for key, size in sizes.items()}
@@ -149,7 +201,7 @@ def trunk_vector(name: str, entries: Sequence[wm.Entry], pad: int = 0, flags: in
         assert isinstance(value, int)
         v.put(field, value)
     for e in entries:
-        v.put("entry", f"{e.ip.hex()} {e.port:#x} {e.frame.hex()}")
+        v.put("entry", entry_line(e))
     v.put("pad", pad)
     v.put("key", key)
     v.put("batch_seq_high", seq_high)
@@ -167,7 +219,23 @@ def trunk_vectors(frames: Sequence[Vector], control: Sequence[Vector]) -> list[V
     mixed.append(entry("trunk_mixed", "data_one_byte_urgent", 16))
     padded_bytes = 1440 - 32 - 8 - sum(9 + len(by_name[n]) for n in ("data_small", "ack_four_sacks"))
     small = [wm.Entry(pick("trunk_many", f"ip{i}", 4), i, pick("trunk_many", f"frame{i}", 1)) for i in range(128)]
+    ipv4, ipv6 = pick("bind", "ip4", 4), pick("bind", "ip6", 16)
+    control_entries: list[wm.AnyEntry] = [
+        wm.Bind(1, 255, ipv4, 0x1234, pick_int("bind", "cid4", 8)),
+        wm.Bind(524287, 0, ipv6, 0xFFFF, pick_int("bind", "cid6", 8)),
+        *(wm.BindRef(name, 7 + i, 16 * i) for i, name in enumerate(("bind_ack", "bind_err", "unbind"))),
+        wm.Nack(0xFFFF_FFFE, 1),
+        wm.Nack(7, 256),
+    ]
+    indexes = (0, 2047, 2048, 65536, 524287, 1, 300)
+    names = ("data_short", "data_short_empty", "ack_short", "data_short_long", "ack_short", "data_sealed", "ack_sealed")
+    short_entries: list[wm.AnyEntry] = [
+        wm.Short(index, i + 5, by_name[name]) for i, (index, name) in enumerate(zip(indexes, names, strict=True))
+    ]
     return [
+        trunk_vector("trunk_control", control_entries),
+        trunk_vector("trunk_short", short_entries, pad=3, flags=3),
+        trunk_vector("trunk_all", [*mixed, *short_entries, *control_entries], flags=1),
         trunk_vector("trunk_empty", []),
         trunk_vector("trunk_one", [entry("trunk_one", "data_small")], flags=1),
         trunk_vector("trunk_mixed", mixed, flags=3),
@@ -209,6 +277,16 @@ def key_vectors() -> list[Vector]:
         for field, value in wm.session_keys(key, session_id).items():
             assert isinstance(value, int | bytes)
             v.put(field, value)
+        out.append(v)
+    for name, ip_bytes in (("cookie_v4", 4), ("cookie_v6", 16)):
+        v = Vector(name, "open_cookie_value")
+        secret, ip = pick(name, "secret", 16), pick(name, "ip", ip_bytes)
+        v.put("secret", secret)
+        v.put("ip", ip)
+        numbers = {key: pick_int(name, key, size) for key, size in COOKIE_NUMBERS.items()}
+        for key, number in numbers.items():
+            v.put(key, number)
+        v.put("cookie", wm.open_cookie(secret, ip, **numbers))
         out.append(v)
     for name in ("reset_a", "reset_b"):
         v = Vector(name, "reset_token")
@@ -274,15 +352,17 @@ def write_corpus(target: str, vectors: Sequence[Vector]) -> None:
 
 def main() -> None:
     frames, control, tokens = frame_vectors(), control_vectors(), [token_vector("token_a"), token_vector("token_b")]
-    trunk = trunk_vectors(frames, control)
+    sealed = sealed_vectors()
+    trunk = trunk_vectors([*frames, *sealed], control)
     write_vectors(VECTORS / "frame.hex", "DATA and ACK.", frames)
+    write_vectors(VECTORS / "sealed.hex", "Sealed DATA and ACK.", sealed)
     write_vectors(VECTORS / "control.hex", "Control frames.", control)
     write_vectors(VECTORS / "trunk.hex", "Trunk batches.", trunk)
     write_vectors(VECTORS / "token.hex", "Tokens and their keys.", tokens)
     write_vectors(VECTORS / "keys.hex", "Key derivation.", key_vectors())
     write_vectors(VECTORS / "cid.hex", "Connection ids.", cid_vectors())
     write_vectors(VECTORS / "crc32c.hex", "CRC32C.", crc_vectors())
-    for target, vectors in {"frame": frames, "control": control, "trunk": trunk, "token": tokens}.items():
+    for target, vectors in {"frame": [*frames, *sealed], "control": control, "trunk": trunk, "token": tokens}.items():
         write_corpus(target, vectors)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import pytest
 import wire_model as wm
+from aead_primitives import CIPHERS, aes_256_gcm, chacha20_poly1305
 from vector_file import VECTORS, Vector, read_vectors
 from wire_primitives import crc32c, siphash24
 
@@ -18,11 +19,13 @@ ALL = [v for path in sorted(VECTORS.glob("*.hex")) for v in read_vectors(path)]
 KINDS_EXPECTED = {
     "data",
     "ack",
+    *CIPHERS,
     *wm.CONTROL,
     "trunk",
     "token",
     "session_keys",
     "reset_token",
+    "open_cookie_value",
     "trunk_keys",
     "cid",
     "crc32c",
@@ -86,10 +89,51 @@ def test_frame_check_covers_the_seed(v: Vector) -> None:
             wm.frame_decode(v.kind, v.octets("bytes"), other)
 
 
+@of_kind(*CIPHERS)
+def test_sealed(v: Vector) -> None:
+    kind = "ack" if v.integer("type") else "data"
+    seed = wm.CheckSeed(0, v.integer("cid"), *(v.integer(f"check_{key}") for key in ("seq", "ack", "epoch")))
+    seal, number = wm.Seal(v.kind, v.octets("seal_key"), bool(v.integer("to_server"))), v.integer("packet_number")
+    good = v.octets("bytes")
+    fields = wm.sealed_decode(kind, good, seed, seal, number)
+    for name in ("flags", "epoch8", "tx", "tx_echo", "cid", "seq", "ack", "window"):
+        assert fields[name] == v.integer(name), name
+    assert fields["payload"] == v.octets("payload")
+    assert wm.sealed_encode(kind, fields, seed, seal, number) == good
+    wrong = [
+        (wm.CheckSeed(0, seed.cid, seed.seq + (1 << 32), seed.ack, seed.epoch), seal, number),
+        (wm.CheckSeed(0, seed.cid, seed.seq, seed.ack, seed.epoch ^ 256), seal, number),
+        (seed, wm.Seal(v.kind, seal.seal_key, not seal.to_server), number),
+        (seed, seal, number + (1 << 32)),
+    ]
+    for other in wrong:
+        with pytest.raises(wm.WireError, match="tag"):
+            wm.sealed_decode(kind, good, *other)
+
+
+def test_aead_known_answers() -> None:
+    """RFC 8439, 2.8.2; test case 16 of the GCM specification (McGrew, Viega 2005)."""
+    text = (
+        b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, sunscreen would"
+        b" be it."
+    )
+    nonce = bytes.fromhex("070000004041424344454647")
+    _, tag = chacha20_poly1305(bytes(range(0x80, 0xA0)), nonce, text, bytes.fromhex("50515253c0c1c2c3c4c5c6c7"))
+    assert tag.hex() == "1ae10b594f09e26a7e902ecbd0600691"
+    plain = bytes.fromhex(
+        "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
+        "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39"
+    )
+    key = bytes.fromhex("feffe9928665731c6d6a8f9467308308") * 2
+    extra = bytes.fromhex("feedfacedeadbeeffeedfacedeadbeefabaddad2")
+    _, tag = aes_256_gcm(key, bytes.fromhex("cafebabefacedbaddecaf888"), plain, extra)
+    assert tag.hex() == "76fc6ece0f4e1768cddf8853bb2d551b"
+
+
 @of_kind(*wm.CONTROL)
 def test_control(v: Vector) -> None:
     layout = wm.CONTROL[v.kind]
-    mac_key = v.octets("mac_key")
+    mac_key = v.octets("mac_key")  # none where there is no MAC
     fields = wm.control_decode(v.kind, v.octets("bytes"), mac_key)
     for name, _, size in layout.fields:
         if name not in ("epoch8", "count"):
@@ -110,15 +154,28 @@ def test_control_tampered(v: Vector) -> None:
             wm.control_decode(v.kind, bad, v.octets("mac_key"))
 
 
+def parse_entry(line: str) -> wm.AnyEntry:
+    kind, *words = line.split()
+    match kind:
+        case "long":
+            return wm.Entry(bytes.fromhex(words[0]), int(words[1], 0), bytes.fromhex(words[2]))
+        case "short":
+            return wm.Short(int(words[0], 0), int(words[1], 0), bytes.fromhex(words[2]))
+        case "bind":
+            index, generation = int(words[0], 0), int(words[1], 0)
+            return wm.Bind(index, generation, bytes.fromhex(words[2]), int(words[3], 0), int(words[4], 0))
+        case "nack":
+            return wm.Nack(int(words[0], 0), int(words[1], 0))
+    return wm.BindRef(kind, int(words[0], 0), int(words[1], 0))
+
+
 @of_kind("trunk")
 def test_trunk(v: Vector) -> None:
-    fields, entries, pad = wm.trunk_decode(v.octets("bytes"), v.octets("key"), v.integer("batch_seq_high"))
+    expected = [parse_entry(line) for line in v.all("entry")]
+    cids = {e.index: int.from_bytes(e.frame[4:12], "big") for e in expected if isinstance(e, wm.Short)}
+    fields, entries, pad = wm.trunk_decode(v.octets("bytes"), v.octets("key"), v.integer("batch_seq_high"), cids)
     for name, value in fields.items():
         assert value == v.integer(name), name
-    expected = []
-    for line in v.all("entry"):
-        ip, port, frame = line.split()
-        expected.append(wm.Entry(bytes.fromhex(ip), int(port, 0), bytes.fromhex(frame)))
     assert entries == expected
     assert pad == v.integer("pad")
     again = wm.trunk_encode(fields, entries, pad, v.octets("key"), v.integer("batch_seq_high"))
@@ -143,6 +200,12 @@ def test_session_keys(v: Vector) -> None:
 def test_reset_token(v: Vector) -> None:
     assert wm.reset_key(v.octets("trunk_secret")) == v.octets("reset_key")
     assert wm.reset_token(v.octets("reset_key"), v.integer("cid")) == v.octets("reset_token")
+
+
+@of_kind("open_cookie_value")
+def test_open_cookie(v: Vector) -> None:
+    numbers = [v.integer(name) for name in ("port", "session_id", "open_nonce", "slot")]
+    assert wm.open_cookie(v.octets("secret"), v.octets("ip"), *numbers) == v.octets("cookie")
 
 
 @of_kind("trunk_keys")

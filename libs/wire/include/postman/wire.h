@@ -53,8 +53,9 @@ enum pmw_flag {
 };
 #define PMW_FLAGS_KNOWN                                                                                                \
     (PMW_F_CHECK | PMW_F_SEALED | PMW_F_SACK | PMW_F_FIN | PMW_F_RESEND | PMW_F_URGENT | PMW_F_SHORT)
-#define PMW_FLAGS_SHORT (PMW_F_CHECK | PMW_F_SEALED | PMW_F_URGENT | PMW_F_SHORT) /* all that a short frame may have   \
-                                                                                   */
+#define PMW_FLAGS_SHORT                                                                                                \
+    (PMW_F_CHECK | PMW_F_SEALED | PMW_F_URGENT | PMW_F_SHORT) /* all that a short frame may have                       \
+                                                               */
 
 /* --- limits ------------------------------------------------------------------------------- */
 enum {
