@@ -10,7 +10,7 @@
 
 #include "bytes.h"
 #include "frame.h"
-#include "keys.h"
+#include "key_derive.h"
 
 enum { NONCE_BYTES = 12, TAG_BYTES = 16, NUMBER_BYTES = 4 };
 _Static_assert(crypto_aead_aes256gcm_NPUBBYTES == NONCE_BYTES && crypto_aead_aes256gcm_ABYTES == TAG_BYTES, "GCM");

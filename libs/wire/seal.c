@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "bytes.h"
-#include "keys.h"
+#include "key_derive.h"
 
 _Static_assert(crypto_shorthash_siphashx24_BYTES == PMW_MAC_BYTES && crypto_shorthash_siphashx24_KEYBYTES == 16, "MAC");
 _Static_assert(crypto_shorthash_BYTES == PMW_TRUNK_TAG_BYTES && crypto_shorthash_KEYBYTES == 16, "trunk tag");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The whole Postman wire format, version 1: every layout and every limit, and nothing else.
+ * The whole Postman wire format, version 1: every layout and every limit, and nothing else. Trunk batches are described
+ * in wire_trunk.h, keyed functions in wire_keys.h; this header includes both.
  * docs/protocol.md is the normative text; its rule numbers (W1, W2, ...) are cited here.
  *
  * All integers are big-endian. Nothing is ever cast onto a packet: wire.c reads and writes bytes.
@@ -281,92 +282,6 @@ struct pmw_route {
     uint8_t shard;
 };
 
-/* --- trunk batches ------------------------------------------------------------------------ */
-/*  0 ver|type   1 flags   2 entry count 2   4 helper_id 2   6 worker 1   7 shard 1
- *  8 sender incarnation 4   12 batch_seq 4   16 ack_batch 4   20 ack_bits 4 (bit i: ack_batch - 1 - i has arrived too)
- * 24 server -> helper: credit_limit 4; helper -> server: demand 4, absolute as the limit is (O1)
- * 16, 20 and 24 are zero without their flag
- * 28 hold_us 2 (helper: mean hold of this batch; server: age of the oldest unread message)
- * 30 ce_count 2 (datagrams of the other side that arrived marked, modulo 2^16)   32 entries ... [PAD]   tag 8
- *
- * Entries, by the top two bits of their first byte:
- *  00 PAD: 0x00, zeros up to the tag.
- *  01 Long: kind (0x40 | family) 1, frame length 2, client address 4|16, client port 2, C-frame.
- *  10 Short (T6), of a bound flow: 10 T E X iii.  T: ACK, no length, no payload; E: sealed, ends in 20 bytes, else in
- * 4; X: 2 more index bytes (only above 2,047), else 1; iii: top bits of the index.   index 1|2 epoch low 4 bits,
- * generation low 4 bits 1 seq 2   ack 2   [payload length 1]   payload   check 4 or packet number and tag 20. 8 bytes
- * and the check for an index below 2,048. It is a short frame (W10) without what the binding knows: first byte, flags,
- * CID. 11 Control: kind 1, then BIND      index 4, generation 1, family 1, client address 4|16, client port 2, CID 8
- *     BIND_ACK, BIND_ERR, UNBIND   index 4, generation 1
- *     NACK      first batch_seq 4, count 2 (1 ... 256): these did not arrive (T8) */
-enum pmw_trunk_flag {
-    PMW_TRUNK_ACKS = 0x01,   /* ack_batch and ack_bits mean something */
-    PMW_TRUNK_CREDIT = 0x02, /* credit_limit or demand means something */
-};
-struct pmw_trunk {
-    uint8_t flags;
-    uint16_t nb_entries;
-    uint16_t helper_id;
-    uint8_t worker, shard;
-    uint32_t incarnation; /* of the sender */
-    uint32_t batch_seq;   /* low 32 bits */
-    uint32_t ack_batch, ack_bits;
-    uint32_t credit; /* limit or demand */
-    uint16_t hold_us, ce_count;
-};
-enum pmw_entry_kind {
-    PMW_ENTRY_PAD = 0x00,
-    PMW_ENTRY_LONG_V4 = 0x44,
-    PMW_ENTRY_LONG_V6 = 0x46,
-    PMW_ENTRY_SHORT = 0x80, /* ... 0xbf */
-    PMW_ENTRY_BIND = 0xc1,
-    PMW_ENTRY_BIND_ACK = 0xc2,
-    PMW_ENTRY_BIND_ERR = 0xc3,
-    PMW_ENTRY_UNBIND = 0xc4,
-    PMW_ENTRY_NACK = 0xc5,
-};
-struct pmw_entry {          /* long */
-    struct pmw_addr client; /* where the frame came from, or goes to */
-    const uint8_t *frame;
-    uint16_t frame_len;
-};
-struct pmw_short { /* a short frame without what its binding knows */
-    bool is_ack;   /* ACK: no payload */
-    bool sealed;
-    uint32_t index;
-    uint8_t epoch4, generation; /* generation: low 4 bits */
-    uint16_t seq, ack;
-    uint8_t payload_len; /* a longer short frame travels in a long entry */
-    /* Payload and check or tag as they travel: payload_len bytes, then PMW_CHECK_BYTES or PMW_SEAL_BYTES. Decoder:
-     * points into the batch. */
-    const uint8_t *payload;
-};
-struct pmw_bind {
-    uint32_t index;
-    uint8_t generation;
-    struct pmw_addr client;
-    uint64_t cid;
-};
-struct pmw_bind_ref { /* BIND_ACK, BIND_ERR, UNBIND */
-    uint32_t index;
-    uint8_t generation;
-};
-struct pmw_nack {
-    uint32_t first;
-    uint16_t count;
-};
-/* One entry of any kind, as pmw_entry_next gives it. */
-struct pmw_any_entry {
-    uint8_t kind; /* enum pmw_entry_kind; PMW_ENTRY_SHORT for all short ones */
-    union {
-        struct pmw_entry as_long;
-        struct pmw_short as_short;
-        struct pmw_bind bind;
-        struct pmw_bind_ref ref;
-        struct pmw_nack nack;
-    };
-};
-
 /* --- token (registry -> client, checked by the server) -------------------------------------- */
 /* 0 version 1, 1 flags 1, 2 key_id 2, 4 client_id 8, 12 service_id 8, 20 not_before 4 (unix s), 24 lifetime_s 2,
  * 26 max_conns 2, 28 rate_class 2, 30 server_id 2, 32 random 16, 48 MAC 16 = BLAKE2b-128(K_srv, bytes 0..47) */
@@ -434,98 +349,6 @@ int pmw_reset_decode(const uint8_t *buf, size_t len, struct pmw_reset *out);
 int pmw_token_decode(const uint8_t buf[PMW_TOKEN_BYTES], struct pmw_token *out);
 void pmw_token_encode(uint8_t buf[PMW_TOKEN_BYTES], const struct pmw_token *t); /* mac copied as given */
 
-int pmw_trunk_encode(uint8_t *buf, size_t cap, const struct pmw_trunk *h);   /* header only: 32 */
-int pmw_trunk_decode(const uint8_t *buf, size_t len, struct pmw_trunk *out); /* header; len includes the tag */
-int pmw_entry_encode(uint8_t *buf, size_t cap, const struct pmw_entry *e);
-int pmw_short_encode(uint8_t *buf, size_t cap, const struct pmw_short *e);
-int pmw_bind_encode(uint8_t *buf, size_t cap, const struct pmw_bind *b);
-int pmw_bind_ref_encode(uint8_t *buf, size_t cap, enum pmw_entry_kind kind, const struct pmw_bind_ref *r);
-int pmw_nack_encode(uint8_t *buf, size_t cap, const struct pmw_nack *n);
-/* Walk: *at starts at PMW_TRUNK_HEADER_BYTES; end = len - PMW_TRUNK_TAG_BYTES. Returns 1 with an entry, 0 at
- * the end or at PAD (whose bytes must be zero), or an error. The caller compares the number of entries with the
- * header's. */
-int pmw_entry_next(const uint8_t *buf, size_t end, size_t *at, struct pmw_any_entry *out);
-/* Short frame (W10) <-> short entry. of_frame: false when the C-frame is no short frame, or its payload is over 255
- * bytes; index and generation are left to the caller; URGENT is lost. to_frame writes the C-frame of an entry: 16 bytes
- * of header, payload, check or tag; returns its length, or an error. buf may overlap what e->payload points to: buf =
- * payload - 16 moves nothing, and overwrites what lies before the payload. */
-bool pmw_short_of_frame(const uint8_t *frame, size_t len, struct pmw_short *out);
-int pmw_short_to_frame(uint8_t *buf, size_t cap, const struct pmw_short *e, uint64_t cid);
-
-/* --- CRC32C (Castagnoli, RFC 3720 appendix B.4), hardware when the CPU has it. Start with crc 0; giving the result of
- * one call to the next continues it: crc(crc(0, a), b) = crc(0, a || b). --------------------------------------------
- */
-uint32_t pmw_crc32c(uint32_t crc, const void *data, size_t len);
-
-/* --- keyed functions (libsodium): seal.c ------------------------------------------------------ */
-#define PMW_KEY_BYTES 32
-struct pmw_session_keys {
-    uint8_t mac_c2s[16], mac_s2c[16]; /* SipHash-2-4-128 keys of control frames */
-    uint64_t check_c2s, check_s2c;    /* secrets of the CRC seed */
-    uint8_t seal_key[PMW_KEY_BYTES];  /* of the AEAD keys of connections (W11) */
-};
-/* token key = BLAKE2b-256(K_srv, "postman token" || token 64): what the registry hands to the client beside the token.
- */
-void pmw_token_key(uint8_t out[PMW_KEY_BYTES], const uint8_t k_srv[PMW_KEY_BYTES],
-                   const uint8_t token[PMW_TOKEN_BYTES]);
-void pmw_token_mac(uint8_t out[16], const uint8_t k_srv[PMW_KEY_BYTES], const uint8_t token[PMW_TOKEN_BYTES]);
-/* 64 bytes = BLAKE2b-512(token key, "postman session" || session_id 8), split in the order of the struct:
- * mac_c2s 16, mac_s2c 16, check_c2s 8, check_s2c 8 (big-endian), 16 unused; seal_key = BLAKE2b-256(token key,
- * "postman seal" || session_id 8). */
-void pmw_session_keys_derive(struct pmw_session_keys *out, const uint8_t token_key[PMW_KEY_BYTES], uint64_t session_id);
-/* reset_token of OPEN_ACK (C9) = SipHash-2-4-128(reset key of the server, CID 8); reset key = first 16 bytes of
- * BLAKE2b-256(trunk_secret, "postman reset"): a successor that the registry gave the secret of its predecessor can
- * write it.
- */
-void pmw_reset_key(uint8_t out[16], const uint8_t trunk_secret[PMW_KEY_BYTES]);
-void pmw_reset_token(uint8_t out[16], const uint8_t reset_key[16], uint64_t cid);
-/* AEAD of one connection and direction (W11): key = BLAKE2b-256(seal_key, "postman c2s" or "postman s2c" || CID 8),
- * nonce = 4 zero bytes || packet number 8, additional data = what the check of W7 covers before the payload, from cid
- * on (without the secret). In place: the payload in the frame is encrypted, packet number and tag are written. The
- * context is made once for a connection. seal and open return false when the frame is no sealed one; open also when its
- * packet number is not the low half of the one given, or the tag does not hold. Aligned to 16 bytes. */
-struct pmw_aead {
-    uint8_t opaque[560];
-} __attribute__((aligned(16)));
-bool pmw_aead_supports(enum pmw_feature cipher); /* AES-256-GCM needs the CPU's help; no cipher: false */
-void pmw_aead_init(struct pmw_aead *a, enum pmw_feature cipher, const uint8_t seal_key[PMW_KEY_BYTES], bool to_server,
-                   uint64_t cid);
-bool pmw_aead_seal(const struct pmw_aead *a, uint8_t *frame, size_t len, const struct pmw_check_seed *seed,
-                   uint64_t packet_number);
-/* Decrypts the payload of frame into out (room for len bytes). */
-bool pmw_aead_open(const struct pmw_aead *a, const uint8_t *frame, size_t len, const struct pmw_check_seed *seed,
-                   uint64_t packet_number, uint8_t *out);
-/* cookie of OPEN_COOKIE (S17) = SipHash-2-4-128(secret, family 1 || address 16 || port 2 || session 8 || nonce 8 ||
- * slot 4), slot = time / 60 s. */
-void pmw_open_cookie(uint8_t out[PMW_COOKIE_BYTES], const uint8_t secret[16], const struct pmw_addr *from,
-                     uint64_t session_id, uint64_t open_nonce, uint32_t slot);
-void pmw_control_seal(uint8_t *buf, size_t len, const uint8_t key[16]);        /* MAC into the last 16 bytes */
-bool pmw_control_check(const uint8_t *buf, size_t len, const uint8_t key[16]); /* constant time */
-/* trunk key pair = BLAKE2b-256(trunk_secret of the server, "postman trunk" || helper_id 2 || incarnation 4 of the
- * helper): first 16 bytes helper -> server, last 16 server -> helper. */
-struct pmw_trunk_keys {
-    uint8_t to_server[16], to_helper[16];
-};
-void pmw_trunk_keys_derive(struct pmw_trunk_keys *out, const uint8_t trunk_secret[PMW_KEY_BYTES], uint16_t helper_id,
-                           uint32_t incarnation);
-/* tag = SipHash-2-4-64(key, datagram without tag || high 32 bits of batch_seq) */
-void pmw_trunk_seal(uint8_t *buf, size_t len, const uint8_t key[16], uint32_t batch_seq_high);
-bool pmw_trunk_check(const uint8_t *buf, size_t len, const uint8_t key[16], uint32_t batch_seq_high);
-
-/* --- connection ids: a 64-bit permutation (4-round Feistel, SipHash-2-4 round function, Luby-Rackoff 1988) of the
- * route, so that any helper holding cid_key routes a flow it has never seen (QUIC-LB's idea), and nobody else can
- * guess a live id. Plain: server_id 16, shard 8, slot 24, generation 16, from the top bit. Round r = 0 ... 3 turns
- * (left, right) into (right, left ^ F), F = first 4 bytes of SipHash-2-4(key, r 1 || right 4).
- * ------------------------------------------- */
-struct pmw_cid {
-    uint16_t server_id;
-    uint8_t shard;
-    uint32_t slot; /* 24 bits */
-    uint16_t generation;
-};
-uint64_t pmw_cid_seal(const struct pmw_cid *c, const uint8_t cid_key[16]);
-void pmw_cid_open(uint64_t cid, const uint8_t cid_key[16], struct pmw_cid *out);
-
 /* --- truncated numbers: the value congruent to low (mod 2^bits) nearest to ref (W-LSB, RFC 3095 4.5.1) ---------- */
 static inline uint64_t pmw_wlsb(uint64_t ref, uint64_t low, unsigned bits)
 {
@@ -537,6 +360,9 @@ static inline uint64_t pmw_wlsb(uint64_t ref, uint64_t low, unsigned bits)
         return v - mod;
     return v;
 }
+
+#include "postman/wire_keys.h"
+#include "postman/wire_trunk.h"
 
 #ifdef __cplusplus
 }

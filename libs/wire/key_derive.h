@@ -2,8 +2,8 @@
  *
  * The one way keys are derived from keys (seal.c).
  */
-#ifndef POSTMAN_WIRE_KEYS_H
-#define POSTMAN_WIRE_KEYS_H
+#ifndef POSTMAN_WIRE_KEY_DERIVE_H
+#define POSTMAN_WIRE_KEY_DERIVE_H
 
 #include "postman/wire.h"
 
