@@ -44,6 +44,18 @@ static void crc32c_three_ways(void **state)
     }
 }
 
+/* Large frames: blocks of two sizes, side by side, and what is left. */
+static void crc32c_of_large_frames(void **state)
+{
+    uint8_t data[PMW_FRAME_BYTES_MAX];
+    random_fill(data, sizeof(data));
+    for (size_t len = 700; len <= sizeof(data); len += len < 4000 ? 67 : 501) {
+        const uint8_t *end = data + sizeof(data) - len;
+        assert_int_equal(pmw_crc32c(0, end, len), crc32c_bitwise(end, len));
+        assert_int_equal(pmw_crc32c(pmw_crc32c(0, end, 36), end + 36, len - 36), crc32c_bitwise(end, len));
+    }
+}
+
 static void control_mac(void **state)
 {
     uint8_t buf[PMW_OPEN_BYTES], key[16], other[16];
@@ -193,15 +205,11 @@ static void wlsb(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(crc32c_known_answers),
-        cmocka_unit_test(crc32c_three_ways),
-        cmocka_unit_test(control_mac),
-        cmocka_unit_test(token_layout),
-        cmocka_unit_test(token_keys),
-        cmocka_unit_test(derived_keys_differ),
-        cmocka_unit_test(cid_is_a_permutation),
-        cmocka_unit_test(cid_hides_the_slot),
-        cmocka_unit_test(wlsb),
+        cmocka_unit_test(crc32c_known_answers),   cmocka_unit_test(crc32c_three_ways),
+        cmocka_unit_test(crc32c_of_large_frames), cmocka_unit_test(control_mac),
+        cmocka_unit_test(token_layout),           cmocka_unit_test(token_keys),
+        cmocka_unit_test(derived_keys_differ),    cmocka_unit_test(cid_is_a_permutation),
+        cmocka_unit_test(cid_hides_the_slot),     cmocka_unit_test(wlsb),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
