@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BURST = 256, TICK_US = 2000, PROGRESS_US = 200000, DRAIN_US = 60000000, CONNECTIONS_MAX = 65536 };
+enum { BURST = 256, TICK_US = 2000, PROGRESS_US = 200000, DRAIN_US = 60000000, CONNECTIONS_MAX = 262144 };
 
 struct load load = {.random = 88172645463325252u};
 static _Atomic(struct vcl_session *) session; /* load.session, for the thread that reads orders */
@@ -137,6 +137,7 @@ void finish_connection(struct connection *c)
     if (c->replies.nb > 0 || c->replies.corrupted > 0 || c->received != c->sent)
         load.errors++;
     runs_clear(&c->replies);
+    c->sent = c->received = 0; /* it is in no history: the server counts it */
     vcl_sock_free(c->sock);
     c->sock = NULL;
 }
@@ -240,9 +241,10 @@ static void say_progress(void)
     if (load.session != NULL)
         (void)vcl_session_query(load.driver, load.session, &i);
     say("{\"replies\":%llu,\"sent\":%llu,\"helper_id\":%u,\"epoch\":%u,\"moves\":%u,\"state\":\"%s\",\"srtt_us\":%llu,"
-        "\"failed\":%u}",
+        "\"failed\":%u,\"opened\":%llu}",
         (unsigned long long)load.received, (unsigned long long)load.sent, i.active_helper_id, i.epoch, i.moves,
-        i.state < 5 ? states[i.state] : "?", (unsigned long long)i.srtt_us, load.nb_failed);
+        i.state < 5 ? states[i.state] : "?", (unsigned long long)i.srtt_us, load.nb_failed,
+        (unsigned long long)load.phase.opened);
 }
 
 static bool outstanding(void)

@@ -117,10 +117,8 @@ class Load:
     @property
     def progress(self) -> dict[str, Any]:
         """What the client said last of its session and its counts."""
-        for line in reversed(self.client.lines):
-            if "moves" in line:
-                return line
-        return {}
+        found: dict[str, Any] = next((line for line in reversed(self.client.lines) if "moves" in line), {})
+        return found
 
     @property
     def replies_now(self) -> int:

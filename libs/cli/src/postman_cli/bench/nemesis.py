@@ -42,9 +42,9 @@ class Done:
 def schedule(choice: random.Random, kills: int, pauses: int) -> list[Kind]:
     """Which faults in which order: for each five of the others one cut, one loss, one delay; for each ten a restart."""
     others = kills + pauses
-    faults: list[Kind] = ["kill"] * kills + ["pause"] * pauses
-    faults += ["cut"] * (others // 5) + ["loss"] * (others // 5) + ["delay"] * (others // 5)
-    faults += ["restart"] * (others // 10)
+    counts: dict[Kind, int] = {"kill": kills, "pause": pauses, "restart": others // 10}
+    counts |= {"cut": others // 5, "loss": others // 5, "delay": others // 5}
+    faults = [kind for kind, count in counts.items() for _ in range(count)]
     choice.shuffle(faults)
     return faults
 

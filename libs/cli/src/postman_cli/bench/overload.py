@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""bench overload: a server that computes a fixed time for each request, offered 0.5 to 3 times what it can do.
+
+The capacity is measured first, in the same run: a closed loop in which every connection always waits for a reply. Then
+an open loop offers each load; a request that comes when every connection has one outstanding is turned away and counts
+as offered, not as answered (libs/vcl/bench/load_client.h). Goodput is replies a second after the first fifth of a
+phase.
+
+After the highest load comes the lowest again: the time until the 99th percentile of three windows in a row is back
+among those that the lowest load had before."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ..demo.stack import Stack
+from .catalog import Outcome
+from .figure import figure
+from .load import Load
+from .replies import Replies
+from .site import Request, whole_stack
+
+CONNECTIONS, SECONDS = 1000, 10
+WORK_US = 40
+LOADS = (0.5, 1.0, 1.5, 2.0, 3.0)
+BACK = "back"
+WINDOW_US = 10_000
+WINDOWS_IN_A_ROW = 3
+NORMAL_SHARE = 0.95
+"""Of the windows before: one in twenty may be above what counts as normal."""
+
+
+def run(request: Request) -> Outcome:
+    """One series of loads."""
+    with whole_stack(request, "overload") as stack:
+        return _run(request, stack)
+
+
+def _run(request: Request, stack: Stack) -> Outcome:
+    seconds = request.seconds or SECONDS
+    load = Load(stack)
+    load.start(request.connections or CONNECTIONS)
+    load.server.order("work", us=WORK_US)
+    time.sleep(1)
+    load.await_helper()
+    phases = [load.phase("capacity", "closed", seconds=seconds)]
+    capacity = _rate(phases[0])
+    request.say(f"capacity: {capacity:,.0f} requests/s")
+    for share in LOADS:
+        phases.append(load.phase(f"{share:g}", "open", rate=round(capacity * share), seconds=seconds))
+        request.say(f"{share:g} x: {_rate(phases[-1]):,.0f} replies/s, {phases[-1]['turned_away']:,} turned away")
+    phases.append(load.phase(BACK, "open", rate=round(capacity * LOADS[0]), seconds=seconds))
+    busy = load.counters(load.server)
+    verdict, replies = load.finish()
+    outcome = Outcome(facts={"ledger": verdict.as_dict(), "server": {k: v for k, v in busy.items() if v}})
+    if not verdict.clean or load.errors:
+        outcome.faults.append(f"the ledger is clean: {verdict} {load.errors[:3]}")
+    _figures(request, outcome, {phase["phase"]: phase for phase in phases}, replies)
+    return outcome
+
+
+def _rate(phase: dict[str, Any]) -> float:
+    return float(phase["replies"] / (phase["ended_us"] - phase["began_us"]) * 1e6)
+
+
+def _figures(request: Request, outcome: Outcome, phases: dict[str, dict[str, Any]], replies: Replies) -> None:
+    def add(metric: str, value: float | None, unit: str, **more: Any) -> None:
+        outcome.figures.append(figure("overload", metric, value, unit, seed=request.seed, **more))
+
+    goodput: dict[str, float] = {}
+    for name, phase in phases.items():
+        begin = phase["began_us"] + (phase["ended_us"] - phase["began_us"]) // 5
+        during = replies.between(begin, phase["ended_us"])
+        goodput[name] = len(during) / (phase["ended_us"] - begin) * 1e6
+    peak = max(goodput[f"{share:g}"] for share in LOADS)
+    add("capacity, closed loop", goodput["capacity"], "requests/s")
+    for share in LOADS:
+        phase = phases[f"{share:g}"]
+        offered = (phase["sent"] + phase["turned_away"]) / (phase["ended_us"] - phase["began_us"]) * 1e6
+        latency = replies.between(phase["began_us"], phase["ended_us"]).latency_ms()
+        add(f"offered at {share:g} x", offered, "requests/s")
+        add(f"goodput at {share:g} x", goodput[f"{share:g}"], "requests/s", baseline=peak, baseline_name="peak")
+        add(f"reply time at {share:g} x, p99", latency.p99, "ms")
+    add("back to normal after the highest load", _back_ms(phases, replies), "ms")
+
+
+def _back_ms(phases: dict[str, dict[str, Any]], replies: Replies) -> float | None:
+    """None when it never came back."""
+    calm, after = phases[f"{LOADS[0]:g}"], phases[BACK]
+    begin = calm["began_us"] + (calm["ended_us"] - calm["began_us"]) // 5
+    before = sorted(p99 for p99 in replies.windows_p99_ms(begin, calm["ended_us"], WINDOW_US) if p99 is not None)
+    if not before:
+        return None
+    normal = before[int(len(before) * NORMAL_SHARE)]
+    in_a_row = 0
+    windows = replies.windows_p99_ms(after["began_us"], after["ended_us"], WINDOW_US)
+    for number, p99 in enumerate(windows):
+        in_a_row = in_a_row + 1 if p99 is not None and p99 <= normal else 0
+        if in_a_row == WINDOWS_IN_A_ROW:
+            return (number + 1 - WINDOWS_IN_A_ROW) * WINDOW_US / 1000
+    return None
