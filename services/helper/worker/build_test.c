@@ -97,6 +97,18 @@ static void test_what_is_built_parses(void **state)
     assert_true(read16(frame + IPV4_FRAGMENT) == IPV4_DONT_FRAGMENT);
 }
 
+/* T9: batches are ECN-capable, and the header checksum covers that. */
+static void test_ecn_is_as_told(void **state)
+{
+    struct build_udp to = TO_PEER;
+    uint8_t frame[UDP_FRAME_BYTES + 8] = {0};
+
+    to.ecn = ECN_ECT0;
+    build_udp_headers(frame + UDP_FRAME_BYTES, 8, &SELF, &to);
+    assert_int_equal(frame[IPV4_TOS], 2);
+    assert_true(checksum_holds(checksum_add(0, frame + IPV4, IPV4_BYTES)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -105,6 +117,7 @@ int main(void)
         cmocka_unit_test(test_udp_checksums_of_every_length_hold),
         cmocka_unit_test(test_a_checksum_that_comes_out_zero_is_sent_as_ones),
         cmocka_unit_test(test_what_is_built_parses),
+        cmocka_unit_test(test_ecn_is_as_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -108,11 +108,13 @@ static int connection_frame(struct relay *r, uint64_t now, const struct pmw_rout
     bool needs_credit = route->type == PMW_DATA && (route->flags & PMW_F_RESEND) == 0;
     if (needs_credit && !credit_is_left(&s->credit))
         return turnstile_hold(r, now, s, from, buf, len);
+    s->credit.used += needs_credit; /* before: its batch may leave at once, and says so */
     enum relay_drop reason = relay_pass_on(r, now, s, f, from, buf, len);
-    if (reason)
+    if (reason) {
+        s->credit.used -= needs_credit;
         return relay_drop_count(r, reason);
+    }
     r->stats.trunk_data_entries_out += route->type == PMW_DATA;
-    s->credit.used += needs_credit;
     return RELAY_DROP_NONE;
 }
 

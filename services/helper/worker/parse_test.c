@@ -24,6 +24,21 @@ static void test_udp_to_either_port(void **state)
     assert_int_equal(in.payload_len, 0);
 }
 
+/* T9: of the four ECN values only CE is a mark; DSCP is somebody else's. */
+static void test_a_congestion_mark_is_seen(void **state)
+{
+    uint8_t frame[ROOM];
+    struct parsed in;
+
+    for (unsigned tos = 0; tos <= 255; tos++) {
+        size_t len = udp_frame(frame, 4702, 10);
+        frame[IPV4_TOS] = (uint8_t)tos;
+        fix_ip_checksum(frame);
+        assert_int_equal(parse_exact(frame, len, &in), PARSE_TRUNK);
+        assert_int_equal(in.marked, (tos & 3) == 3);
+    }
+}
+
 static void test_ethernet_padding_is_no_payload(void **state)
 {
     uint8_t frame[ROOM] = {0};
@@ -160,6 +175,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_udp_to_either_port),
+        cmocka_unit_test(test_a_congestion_mark_is_seen),
         cmocka_unit_test(test_ethernet_padding_is_no_payload),
         cmocka_unit_test(test_ip_options_are_skipped),
         cmocka_unit_test(test_each_altered_field),

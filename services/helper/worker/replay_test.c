@@ -77,12 +77,31 @@ static void test_decodes_near_the_highest(void **state)
     assert_true(replay_decode(&window, 2, 3) == 3); /* another incarnation starts over */
 }
 
+/* T7: against the window asked number by number, at every place in its words. */
+static void test_the_last_32_as_bits(void **state)
+{
+    struct replay window = {0};
+    uint64_t seq = 0;
+
+    for (uint32_t random = 1; seq < 5000; random = random * 1664525 + 1013904223) {
+        uint32_t bits = 0;
+        seq += 1 + (random >> 30);
+        replay_mark(&window, 1, seq);
+        for (uint64_t i = 0; i < 32 && i + 1 < seq; i++)
+            bits |= (uint32_t)!replay_is_new(&window, 1, seq - 1 - i) << i;
+        assert_int_equal(replay_ack_bits(&window), bits);
+        assert_true(replay_has_seen(&window, seq));
+        assert_int_equal(replay_has_seen(&window, seq - 1), seq > 1 && (bits & 1));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_step),
         cmocka_unit_test(test_asking_changes_nothing),
         cmocka_unit_test(test_decodes_near_the_highest),
+        cmocka_unit_test(test_the_last_32_as_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

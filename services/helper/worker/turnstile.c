@@ -47,16 +47,18 @@ static int release_first(struct relay *r, uint64_t now, struct server *s)
     struct flow *f = NULL;
     enum relay_drop reason = RELAY_DROP_UNKNOWN_SERVER;
 
+    s->credit.held--;
+    s->credit.used++;
     if (pmw_route_decode(h->bytes, h->len, &route) == 0)
         f = relay_flow_for(r, now, route.id, &h->from, &still);
     if (f && still == s)
         reason = relay_pass_on(r, now, s, f, &h->from, h->bytes, h->len);
     held_pop(&r->held, s->slot);
-    s->credit.held = held_count(&r->held, s->slot);
-    if (reason)
+    if (reason) {
+        s->credit.used--;
         return relay_drop_count(r, reason);
+    }
     r->stats.trunk_data_entries_out++;
-    s->credit.used++;
     return RELAY_DROP_NONE;
 }
 
