@@ -50,6 +50,13 @@ static void session_scope(void **state)
     assert_true(r.session_scope && r.id == 21 && r.type == PMW_PROBE);
     assert_int_equal(r.server_id, 22);
     assert_int_equal(r.shard, 24);
+
+    struct pmw_path path = {.session_id = 31, .server_id = 32, .helper_id = 33, .shard = 34}; /* W9 */
+    len = (size_t)pmw_path_encode(buf, sizeof(buf), PMW_PATH_RESPONSE, &path);
+    assert_int_equal(pmw_route_decode(guarded(buf, len), len, &r), 0);
+    assert_true(r.session_scope && r.id == 31 && r.type == PMW_PATH_RESPONSE);
+    assert_int_equal(r.server_id, 32);
+    assert_int_equal(r.shard, 34);
 }
 
 static void connection_scope(void **state)
@@ -62,6 +69,23 @@ static void connection_scope(void **state)
     assert_false(r.session_scope);
     assert_true(r.id == f.cid);
     assert_int_equal(r.flags, f.flags);
+
+    struct pmw_busy busy = {.cid = 41};
+    len = (size_t)pmw_busy_encode(buf, sizeof(buf), &busy);
+    assert_int_equal(pmw_route_decode(guarded(buf, len), len, &r), 0);
+    assert_true(!r.session_scope && r.id == 41);
+
+    struct pmw_stateless_reset gone = {.cid = 51};
+    len = (size_t)pmw_stateless_reset_encode(buf, sizeof(buf), &gone);
+    assert_int_equal(pmw_route_decode(guarded(buf, len), len, &r), 0);
+    assert_true(!r.session_scope && r.id == 51);
+
+    f.flags |= PMW_F_SHORT, f.window = PMW_WINDOW_SILENT; /* W10 */
+    len = (size_t)pmw_frame_encode(buf, sizeof(buf), &f, NULL);
+    assert_int_equal(len, PMW_SHORT_HEADER_BYTES + PMW_CHECK_BYTES);
+    assert_int_equal(pmw_route_decode(guarded(buf, len), len, &r), 0);
+    assert_true(!r.session_scope && r.id == f.cid);
+    assert_int_equal(pmw_route_decode(guarded(buf, len - 1), len - 1, &r), PMW_ERR_SHORT);
 
     struct pmw_reset reset = {.cid = 31};
     len = (size_t)pmw_reset_encode(buf, sizeof(buf), &reset);
