@@ -24,7 +24,8 @@ struct vcl_conn *vcl__conn_new(struct vcl_session *s)
     c->e = e;
     c->s = s;
     c->timer.kind = TIMER_CONN;
-    struct list *nodes[] = {&c->in_session, &c->ready, &c->ack_node, &c->resume_node, &c->event_node, &c->place};
+    struct list *nodes[] = {&c->in_session, &c->ready, &c->ack_node, &c->resume_node,
+                            &c->event_node, &c->place, &c->bindings, &c->unread_node};
     for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
         list_init(nodes[i]);
     vcl__sendbuf_init(&c->snd, e->cfg.sndbuf_bytes);
@@ -64,6 +65,8 @@ void vcl__conn_free(struct vcl_conn *c)
     if (c->lingering)
         e->nb_lingering--;
     vcl__resume_forget(c);
+    vcl__bindings_forget_conn(c);
+    vcl__unread_forget(c);
     struct list *nodes[] = {&c->in_session, &c->ready, &c->ack_node, &c->event_node, &c->place};
     for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
         list_del(nodes[i]);
@@ -190,6 +193,7 @@ void vcl__conn_established(struct vcl_conn *c, uint64_t cid, uint64_t window)
     c->cid = cid;
     c->snd_edge = window;
     c->edge_sent = c->e->cfg.rcvbuf_bytes;
+    vcl__short_begin(c);
     c->want_open = false;
     vcl__map_insert(&c->e->conns, &c->by_cid, cid);
     vcl__conn_input(c, CONN_IN_OPENED, VCL_ERR_RESET);

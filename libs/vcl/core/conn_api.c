@@ -52,6 +52,7 @@ static void update_window(struct vcl_conn *c)
     uint64_t told = c->edge_sent > c->rcv.nxt ? c->edge_sent - c->rcv.nxt : 0, opened = edge - c->edge_sent;
     if (opened >= quarter || (told < frame && told + opened >= frame)) {
         c->ack_now = true;
+        c->shorts.must_tell = true;
         vcl__conn_kick(c);
     }
 }
@@ -61,8 +62,10 @@ int64_t vcl_conn_read(struct vcl_conn *c, uint64_t now, void *buf, size_t len, b
     vcl__now(c->e, now);
     uint32_t n = vcl__recvbuf_read(&c->rcv, &c->e->mem, buf, len, peek);
     if (n > 0) {
-        if (!peek)
+        if (!peek) {
+            vcl__unread_read(c);
             update_window(c);
+        }
         return n;
     }
     if (vcl__recvbuf_readable(&c->rcv) > 0 || vcl__recvbuf_complete(&c->rcv))
@@ -124,6 +127,7 @@ void vcl_conn_release(struct vcl_conn *c, uint64_t now)
     vcl__now(e, now);
     c->user = NULL;
     c->released = true;
+    vcl__unread_forget(c);
     vcl__conn_forget_events(c);
     if (c->state == CONN_CLOSED) {
         struct vcl_session *s = c->s;

@@ -184,6 +184,7 @@ static int on_payload(struct vcl_conn *c, const struct pmw_frame *f, uint64_t se
     if (r != RECVBUF_ADVANCED)
         return 0;
     bool complete = vcl__recvbuf_complete(&c->rcv);
+    vcl__unread_arrived(c);
     c->received_bytes += c->rcv.nxt - before - (complete ? 1 : 0);
     vcl__conn_event(c, VCL_EV_CONN_READABLE);
     if (complete && !was_complete)
@@ -234,6 +235,7 @@ int vcl__conn_receive(struct vcl_engine *e, const struct route *from, const uint
         return vcl__drop(e, VCL_DROP_OUT_OF_WINDOW);
     c->s->heard = true;
     vcl__session_on_rx(c->s, from);
+    vcl__short_on_frame(c, &f);
     bool has_bytes = f.payload_len > 0 || (f.flags & PMW_F_FIN) != 0;
     if (c->state == CONN_CLOSED) {
         tombstone_answer(c, has_bytes);

@@ -191,6 +191,9 @@ static int put_frame(struct vcl_conn *c, struct pmw_frame *f, uint64_t seq, uint
     size_t head = PMW_FRAME_HEADER_BYTES + (f->nb_sacks > 0 ? 1 + f->nb_sacks * PMW_SACK_RANGE_BYTES : 0);
     if (head + payload_len + (c->seal != NULL ? PMW_SEAL_BYTES : PMW_CHECK_BYTES) > cap)
         return PMW_ERR_SPACE;
+    vcl__short_or_long(c, f, seq, window);
+    if ((f->flags & PMW_F_SHORT) != 0)
+        head = PMW_SHORT_HEADER_BYTES;
     if (payload_len > 0) /* where the frame has it: the encoder leaves it there */
         vcl__sendbuf_copy(&c->snd, seq, buf + head, payload_len);
     int len = pmw_frame_encode(buf, cap, f, buf + head);
@@ -204,7 +207,6 @@ static int put_frame(struct vcl_conn *c, struct pmw_frame *f, uint64_t seq, uint
         vcl__seal_frame(c, buf, (size_t)len, &seed);
     else
         pmw_frame_seal(buf, (size_t)len, &seed);
-    c->edge_sent = c->rcv.nxt + window;
     c->ack_now = false;
     c->nb_unacked_rx = 0;
     list_del(&c->ack_node);

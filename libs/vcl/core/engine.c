@@ -16,6 +16,7 @@ void vcl_config_defaults(struct vcl_config *c)
     c->sndbuf_bytes = c->rcvbuf_bytes = 262144;
     c->trunk_bytes_max = 1440;
     c->trunks_max = 256;
+    c->credit_target_us = 500;
     c->pto_initial_us = 10000;
     c->pto_min_us = 5000;
     c->pto_max_us = 100000;
@@ -53,8 +54,8 @@ static uint32_t payload_max(const struct vcl_config *c)
 
 static void lists_init(struct vcl_engine *e)
 {
-    struct list *lists[] = {&e->all_sessions,   &e->acks,  &e->backlog,  &e->tombs,    &e->conn_events,
-                            &e->session_events, &e->exits, &e->resuming, &e->trunk_lru};
+    struct list *lists[] = {&e->all_sessions,   &e->acks,  &e->backlog,  &e->tombs,     &e->conn_events,
+                            &e->session_events, &e->exits, &e->resuming, &e->trunk_lru, &e->unread};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         list_init(lists[i]);
     vcl__exit_init(&e->direct, NULL);
@@ -77,7 +78,7 @@ int vcl_engine_new(struct vcl_engine **out, const struct vcl_config *config)
     vcl__timers_init(&e->timers, &e->mem);
     /* Twice as many slots as connections and tombstones together: 10 s of quarantine at full turnover (W5). */
     vcl__slots_init(&e->slots, config->conns_max < SLOTS_MAX / 4 ? config->conns_max * 4 : SLOTS_MAX);
-    struct map *maps[] = {&e->sessions, &e->conns, &e->opens, &e->trunks, &e->quotas};
+    struct map *maps[] = {&e->sessions, &e->conns, &e->opens, &e->trunks, &e->bindings, &e->quotas};
     for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
         if (vcl__map_init(maps[i], &e->mem, vcl__random64(e)) != 0) {
             vcl_engine_free(e);
@@ -99,6 +100,7 @@ void vcl_engine_free(struct vcl_engine *e)
     vcl__map_free(&e->opens);
     vcl__map_free(&e->trunks);
     vcl__map_free(&e->quotas);
+    vcl__map_free(&e->bindings);
     vcl__timers_free(&e->timers);
     vcl__slots_free(&e->slots, &e->mem);
     struct mem mem = e->mem;
@@ -132,15 +134,27 @@ uint64_t vcl__unix_s(const struct vcl_engine *e)
     return ((uint64_t)((int64_t)e->now + e->cfg.unix_offset_us)) / 1000000;
 }
 
-int vcl_engine_receive(struct vcl_engine *e, uint64_t now, const struct pmw_addr *from, const uint8_t *buf, size_t len)
+static int receive(struct vcl_engine *e, uint64_t now, const struct pmw_addr *from, bool marked, const uint8_t *buf,
+                   size_t len)
 {
     vcl__now(e, now);
     e->stats.datagrams_in++;
     e->stats.bytes_in += len;
     if (pmw_type_of(buf, len) == PMW_TRUNK)
-        return vcl__trunk_receive(e, from, buf, len);
+        return vcl__trunk_receive(e, from, marked, buf, len);
     struct route route = {.addr = *from};
     return vcl__frame_receive(e, &route, buf, len);
+}
+
+int vcl_engine_receive(struct vcl_engine *e, uint64_t now, const struct pmw_addr *from, const uint8_t *buf, size_t len)
+{
+    return receive(e, now, from, false, buf, len);
+}
+
+int vcl_engine_receive_marked(struct vcl_engine *e, uint64_t now, const struct pmw_addr *from, const uint8_t *buf,
+                              size_t len)
+{
+    return receive(e, now, from, true, buf, len);
 }
 
 static bool resume_send(struct vcl_engine *e, struct vcl_datagram *out)
@@ -219,6 +233,8 @@ void vcl_engine_on_timer(struct vcl_engine *e, uint64_t now, uint64_t lag_us)
     while ((t = vcl__timers_pop_due(&e->timers, e->now)) != NULL) {
         if (t->kind == TIMER_CONN)
             vcl__conn_on_timer(container_of(t, struct vcl_conn, timer));
+        else if (t->kind == TIMER_TRUNK)
+            vcl__trunk_on_timer(e, container_of(t, struct trunk, timer));
         else
             vcl__session_on_timer(container_of(t, struct vcl_session, timer));
     }

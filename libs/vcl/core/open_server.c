@@ -139,7 +139,7 @@ static struct vcl_conn *conn_create(struct vcl_session *s, const struct pmw_open
         vcl__conn_free(c);
         return NULL;
     }
-    c->features = cipher;
+    c->features = cipher | (o->features & PMW_FEATURE_SHORT);
     c->port = o->client_port;
     c->open_nonce = o->open_nonce;
     c->backlogged = true;

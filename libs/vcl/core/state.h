@@ -12,14 +12,17 @@
 #ifndef VCL_CORE_STATE_H
 #define VCL_CORE_STATE_H
 
+#include "bindings.h"
 #include "budget.h"
 #include "cc.h"
 #include "conn_state.h"
+#include "credit.h"
 #include "guard.h"
 #include "list.h"
 #include "map.h"
 #include "mem.h"
 #include "mtu.h"
+#include "nack_ring.h"
 #include "pacing.h"
 #include "path.h"
 #include "rack.h"
@@ -28,8 +31,10 @@
 #include "rtt.h"
 #include "sendbuf.h"
 #include "sentmap.h"
+#include "short_frame.h"
 #include "slots.h"
 #include "timers.h"
+#include "trunk_watch.h"
 #include "vcl/engine.h"
 
 enum {
@@ -43,6 +48,7 @@ enum {
     TOMBSTONE_ANSWERS_MAX = 100,  /* C7: per second */
     COOKIE_FREE_OPENS_MAX = 1000, /* S17: per second */
     COOKIE_REPEATS_MAX = 4,       /* OPENs that cookies make a client repeat at once; then at its PTO */
+    TRUNK_NOTES_MAX = 256,        /* control entries that wait in a trunk; more are dropped: the helper asks again */
     TRUNK_BYTES_FLOOR = 1024,     /* a RESUME_ACK of 32 connections fits */
 };
 
@@ -64,6 +70,12 @@ struct ctl { /* one sealed control frame */
     uint8_t bytes[];
 };
 
+struct trunk_note { /* a control entry to the helper: BIND_ACK, BIND_ERR, UNBIND, NACK */
+    uint8_t kind, generation;
+    uint16_t count;  /* NACK */
+    uint32_t number; /* index, or the first batch number */
+};
+
 struct trunk { /* one helper worker, as a server sees it (T1-T3) */
     struct map_node by_worker;
     struct list lru; /* engine.trunk_lru, longest unused first */
@@ -76,6 +88,16 @@ struct trunk { /* one helper worker, as a server sees it (T1-T3) */
     struct replay in;
     uint64_t out_seq;
     struct pmw_addr addr; /* source of the authentic batch with the highest number */
+
+    uint32_t number;      /* of this struct, for keys in engine.bindings */
+    struct list bindings; /* T6 */
+    struct trunk_watch watch;
+    struct trunk_credit credit;
+    struct timer timer; /* a gap to ask for, credit to tell */
+    bool tell;          /* a batch should leave for what its header says */
+    uint16_t first_note, nb_notes;
+    struct trunk_note notes[TRUNK_NOTES_MAX];
+    uint32_t mark_rounds, mark_share; /* T9: rounds with marks so far; of the last: 1024 = all */
 };
 
 struct route {           /* how to reach the other end */
@@ -236,6 +258,12 @@ struct vcl_conn {
     uint64_t dead_at; /* end of the tombstone; of the patience with a peer that does not finish */
     uint64_t last_data_tx, last_data_rx;
     uint64_t sent_bytes, received_bytes, resent_bytes;
+    struct short_state shorts; /* W10 */
+    struct list bindings;      /* T6: binding.of_conn */
+    uint32_t mark_rounds;      /* T9: of its trunk, taken */
+    struct list unread_node;   /* load.c: engine.unread */
+    uint64_t unread_since, unread_mark, unread_mark_at;
+    uint32_t nb_unread;
     uint32_t events; /* bit per vcl_event_type */
 };
 
@@ -259,6 +287,12 @@ struct vcl_engine {
     uint64_t answers_since;       /* C7: tombstone answers in the second that began here */
     uint32_t nb_answers;
     uint32_t payload_max;
+    struct map bindings; /* by trunk and index */
+    uint32_t nb_bindings;
+    struct nack_ring sent_batches;
+    struct credit credit;
+    struct list unread; /* vcl_conn.unread_node, longest unread first */
+    uint64_t nb_unread, unread_read_since;
     uint16_t next_port;
     struct vcl_stats stats;
     struct budget budget; /* C5 */
@@ -267,7 +301,7 @@ struct vcl_engine {
     uint8_t opened[PMW_FRAME_BYTES_MAX]; /* payload of the sealed frame that is being received */
 };
 
-enum timer_kind { TIMER_CONN, TIMER_SESSION };
+enum timer_kind { TIMER_CONN, TIMER_SESSION, TIMER_TRUNK };
 
 /* --- engine.c --- */
 int vcl__drop(struct vcl_engine *e, enum vcl_drop reason); /* counts it and returns it */
@@ -293,7 +327,7 @@ void vcl__exit_clear(struct vcl_engine *e, struct exit *x);
 void vcl__exit_wake(struct vcl_engine *e, struct exit *x);
 struct ctl *vcl__exit_pop_ctl(struct exit *x, size_t len_max); /* the caller frees it; NULL: none, or it is longer */
 /* The next frame of a ready connection: its length and session, 0 = none, < 0 = the next does not fit in cap. */
-int vcl__exit_next_frame(struct vcl_engine *e, struct exit *x, uint8_t *buf, size_t cap, struct vcl_session **of);
+int vcl__exit_next_frame(struct vcl_engine *e, struct exit *x, uint8_t *buf, size_t cap, struct vcl_conn **of);
 struct exit *vcl__route_exit(struct vcl_engine *e, const struct route *r); /* NULL: its trunk is gone */
 void vcl__ctl_push(struct vcl_engine *e, const struct route *r, const uint8_t *bytes, int len);
 /* May leave in one message with its neighbours, whatever is believed of the way (S21). */
@@ -301,9 +335,32 @@ void vcl__ctl_push_merged(struct vcl_engine *e, const struct route *r, const uin
 int vcl__exit_send(struct vcl_engine *e, struct vcl_datagram *out);
 
 /* --- trunk.c --- */
-int vcl__trunk_receive(struct vcl_engine *e, const struct pmw_addr *from, const uint8_t *buf, size_t len);
-bool vcl__trunk_fill(struct vcl_engine *e, struct trunk *t, struct vcl_datagram *out); /* true: a batch was written */
+int vcl__trunk_receive(struct vcl_engine *e, const struct pmw_addr *from, bool marked, const uint8_t *buf, size_t len);
+void vcl__trunk_on_timer(struct vcl_engine *e, struct trunk *t);
 void vcl__trunks_free(struct vcl_engine *e);
+
+/* --- trunk_in.c --- */
+int vcl__trunk_entries(struct vcl_engine *e, struct trunk *t, uint16_t nb_entries, const uint8_t *buf, size_t len);
+
+/* --- trunk_out.c --- */
+bool vcl__trunk_fill(struct vcl_engine *e, struct trunk *t, struct vcl_datagram *out); /* true: a batch was written */
+bool vcl__trunk_has_output(const struct trunk *t); /* of its own: notes, news in the header */
+void vcl__trunk_note(struct vcl_engine *e, struct trunk *t, const struct trunk_note *note);
+void vcl__trunk_tell(struct vcl_engine *e, struct trunk *t); /* sends a batch soon, for its header */
+
+/* --- short_frame.c --- */
+void vcl__short_begin(struct vcl_conn *c);                               /* the connection is open */
+void vcl__short_pause(struct vcl_conn *c);                               /* long frames for one PTO */
+void vcl__short_on_frame(struct vcl_conn *c, const struct pmw_frame *f); /* arrived, and its check holds */
+/* f is complete but for its check: makes it short, or takes note of what a long one tells. */
+void vcl__short_or_long(struct vcl_conn *c, struct pmw_frame *f, uint64_t seq, uint32_t window);
+
+/* --- load.c --- */
+void vcl__unread_arrived(struct vcl_conn *c); /* bytes became readable */
+void vcl__unread_read(struct vcl_conn *c);    /* the application took some */
+void vcl__unread_forget(struct vcl_conn *c);
+uint64_t vcl__unread_age(struct vcl_engine *e);
+bool vcl__credit_tick(struct vcl_engine *e);
 
 /* --- demux.c --- */
 int vcl__frame_receive(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);

@@ -188,6 +188,8 @@ static void relay_forward(struct testnet *n, struct testnet_relay *r, const stru
         !pmw_trunk_check(f->bytes, f->len, keys.to_helper, 0))
         return;
     while ((rc = pmw_entry_next(f->bytes, f->len - PMW_TRUNK_TAG_BYTES, &at, &entry)) > 0) {
+        if (entry.kind != PMW_ENTRY_LONG_V4 && entry.kind != PMW_ENTRY_LONG_V6)
+            continue; /* it binds nothing and keeps nothing */
         out.len = entry.as_long.frame_len;
         out.to = entry.as_long.client;
         memcpy(out.bytes, entry.as_long.frame, entry.as_long.frame_len);

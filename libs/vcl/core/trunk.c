@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Trunks as a server sees them. In: a batch is authenticated as a whole, then its entries go to the demux (T1-T3). A
- * helper needs no introduction: its first authentic batch creates its trunk (K5). Out: frames of all sessions that are
- * reached through one helper worker are packed together (T4).
+ * Trunks as a server sees them: a batch is authenticated as a whole, then its header and its entries count (T1-T3). A
+ * helper needs no introduction: its first authentic batch creates its trunk (K5).
  */
 #include "state.h"
 
-#include <assert.h>
 #include <string.h>
 
 static uint64_t worker_key(uint16_t helper_id, uint8_t worker)
@@ -28,9 +26,15 @@ static struct trunk *trunk_take(struct vcl_engine *e, const struct pmw_trunk *h)
         t = mem_alloc(&e->mem, sizeof(*t));
         if (t == NULL)
             return NULL;
+        if (vcl__timers_reserve(&e->timers) != 0) {
+            mem_free(&e->mem, t);
+            return NULL;
+        }
+        t->timer.kind = TIMER_TRUNK;
         vcl__exit_init(&t->exit, t);
         list_init(&t->lru);
-        e->nb_trunks++;
+        list_init(&t->bindings);
+        t->number = e->nb_trunks++;
     } else {
         t = container_of(list_first(&e->trunk_lru), struct trunk, lru);
         vcl__exit_clear(e, &t->exit);
@@ -58,7 +62,15 @@ static struct trunk *trunk_learn(struct vcl_engine *e, struct trunk *t, const st
         return NULL;
     t->incarnation = h->incarnation;
     t->keys = *keys;
+    /* Nothing that the one before said holds for this one: bindings, counts, what it misses (T6, T7). */
+    vcl__bindings_forget_trunk(e, t);
+    vcl__nack_ring_forget(&e->sent_batches, t);
+    vcl__timers_disarm(&e->timers, &t->timer);
     memset(&t->in, 0, sizeof(t->in));
+    memset(&t->watch, 0, sizeof(t->watch));
+    memset(&t->credit, 0, sizeof(t->credit));
+    t->nb_notes = 0;
+    t->tell = false;
     /* Its receiver may remember numbers of a trunk that was evicted here: never go back below them (T2). */
     t->out_seq = e->trunk_seq_floor;
     return t;
@@ -90,33 +102,51 @@ static int trunk_authenticate(struct vcl_engine *e, const uint8_t *buf, size_t l
     return *out == NULL ? VCL_DROP_LIMIT : 0;
 }
 
-static int long_receive(struct vcl_engine *e, struct trunk *t, const struct pmw_entry *entry)
+/* What the header says of the trunk itself: news only in the batch with the highest number. */
+static void header_in(struct vcl_engine *e, struct trunk *t, const struct pmw_trunk *h, bool newest)
 {
-    struct route from = {.trunk = t, .trunk_generation = t->generation, .addr = entry->client};
-    if (pmw_type_of(entry->frame, entry->frame_len) == PMW_DATA)
-        e->stats.trunk_data_entries_in++;
-    return vcl__frame_receive(e, &from, entry->frame, entry->frame_len);
-}
-
-static int entries_receive(struct vcl_engine *e, struct trunk *t, uint16_t nb_entries, const uint8_t *buf, size_t len)
-{
-    struct pmw_any_entry entry;
-    uint32_t nb = 0;
-    size_t at = PMW_TRUNK_HEADER_BYTES, end = len - PMW_TRUNK_TAG_BYTES;
-    int rc, first_drop = 0;
-    while ((rc = pmw_entry_next(buf, end, &at, &entry)) > 0) {
-        e->stats.trunk_entries_in++;
-        nb++;
-        int drop = entry.kind == PMW_ENTRY_LONG_V4 || entry.kind == PMW_ENTRY_LONG_V6
-                       ? long_receive(e, t, &entry.as_long)
-                       : vcl__drop(e, VCL_DROP_TRUNK_ENTRY);
-        if (first_drop == 0)
-            first_drop = drop;
+    if ((h->flags & PMW_TRUNK_CREDIT) != 0)
+        vcl__credit_on_demand(&t->credit, h->credit);
+    if ((h->flags & PMW_TRUNK_ACKS) != 0) {
+        uint64_t ack = pmw_wlsb(t->out_seq, h->ack_batch, 32);
+        if (ack <= t->out_seq)
+            vcl__watch_acked(&t->watch, e->now, ack, h->ack_bits);
     }
-    return rc < 0 || nb != nb_entries ? vcl__drop(e, VCL_DROP_TRUNK_ENTRY) : first_drop;
+    uint32_t share = newest ? vcl__watch_marks(&t->watch, e->now, h->ce_count, t->out_seq) : 0;
+    if (share > 0) {
+        t->mark_share = share;
+        t->mark_rounds++;
+    }
 }
 
-int vcl__trunk_receive(struct vcl_engine *e, const struct pmw_addr *from, const uint8_t *buf, size_t len)
+/* T8: each gap that is old enough is asked for. O1: a helper that waits for credit, or has little left, hears of more.
+ */
+static void trunk_look(struct vcl_engine *e, struct trunk *t)
+{
+    struct pmw_nack nack;
+    while (vcl__watch_take_nack(&t->watch, &t->in, e->now, &nack)) {
+        struct trunk_note note = {.kind = PMW_ENTRY_NACK, .number = nack.first, .count = nack.count};
+        vcl__trunk_note(e, t, &note);
+        e->stats.trunk_nacks_sent++;
+    }
+    uint64_t next = vcl__watch_nack_at(&t->watch);
+    vcl__credit_tick(e);
+    if (vcl__credit_is_low(&t->credit)) {
+        uint32_t more = vcl__credit_limit(&e->credit, &t->credit, e->nb_unread) - t->credit.limit;
+        if (more > 0 && (vcl__credit_left(&t->credit) == 0 || more >= CREDIT_SPARE_ENTRIES / 4))
+            vcl__trunk_tell(e, t);
+        else if (vcl__credit_left(&t->credit) == 0 && e->now + CREDIT_ROUND_US < next)
+            next = e->now + CREDIT_ROUND_US;
+    }
+    vcl__timers_arm(&e->timers, &t->timer, next);
+}
+
+void vcl__trunk_on_timer(struct vcl_engine *e, struct trunk *t)
+{
+    trunk_look(e, t);
+}
+
+int vcl__trunk_receive(struct vcl_engine *e, const struct pmw_addr *from, bool marked, const uint8_t *buf, size_t len)
 {
     struct pmw_trunk h;
     struct trunk *t = NULL;
@@ -128,76 +158,19 @@ int vcl__trunk_receive(struct vcl_engine *e, const struct pmw_addr *from, const 
     int drop = trunk_authenticate(e, buf, len, &h, &t, &seq);
     if (drop != 0)
         return vcl__drop(e, (enum vcl_drop)drop);
-    if (seq > t->in.highest)
+    bool newest = seq > t->in.highest;
+    if (newest)
         t->addr = *from;
+    vcl__watch_arrived(&t->watch, &t->in, e->now, seq);
     vcl__replay_mark(&t->in, seq);
+    t->watch.marks_in += marked;
     list_del(&t->lru);
     list_push(&e->trunk_lru, &t->lru);
     e->stats.trunk_batches_in++;
-    return entries_receive(e, t, h.nb_entries, buf, len);
-}
-
-static int entry_put(struct vcl_engine *e, uint8_t *buf, size_t cap, const struct pmw_addr *to, const uint8_t *frame,
-                     size_t len)
-{
-    struct pmw_entry entry = {.client = *to, .frame = frame, .frame_len = (uint16_t)len};
-    int n = pmw_entry_encode(buf, cap, &entry);
-    assert(n > 0); /* return addresses come from decoded entries only, and the length was checked */
-    e->stats.trunk_entries_out++;
-    return n;
-}
-
-/* Puts the next frame into buf. Returns bytes used, 0 = nothing is ready, or -1 = the next does not fit. Room is
- * reckoned with the longest entry head: whose turn it is, and so its address family, is known only when the frame is
- * built. */
-static int entry_next(struct vcl_engine *e, struct trunk *t, uint8_t *buf, size_t space)
-{
-    uint8_t frame[PMW_FRAME_BYTES_BASE];
-    struct vcl_session *s = NULL;
-    if (space <= PMW_ENTRY_LONG_V6_BYTES)
-        return -1;
-    size_t cap = space - PMW_ENTRY_LONG_V6_BYTES;
-    if (!list_empty(&t->exit.ctl)) {
-        struct ctl *f = vcl__exit_pop_ctl(&t->exit, cap);
-        if (f == NULL)
-            return -1;
-        int n = entry_put(e, buf, space, &f->to, f->bytes, f->len);
-        mem_free(&e->mem, f);
-        return n;
-    }
-    int len = vcl__exit_next_frame(e, &t->exit, frame, cap < sizeof(frame) ? cap : sizeof(frame), &s);
-    if (len <= 0)
-        return len < 0 ? -1 : 0;
-    return entry_put(e, buf, space, &s->route.addr, frame, (size_t)len);
-}
-
-bool vcl__trunk_fill(struct vcl_engine *e, struct trunk *t, struct vcl_datagram *out)
-{
-    size_t at = PMW_TRUNK_HEADER_BYTES, end = e->cfg.trunk_bytes_max - PMW_TRUNK_TAG_BYTES;
-    uint16_t nb = 0;
-    int n = 0;
-    while (nb < PMW_TRUNK_ENTRIES_MAX && (n = entry_next(e, t, out->bytes + at, end - at)) > 0) {
-        at += (size_t)n;
-        nb++;
-    }
-    if (nb == 0)
-        return false;
-    if (n < 0) { /* full: exactly the segment size, so that equal datagrams merge (T4) */
-        memset(out->bytes + at, 0, end - at);
-        at = end;
-    }
-    struct pmw_trunk h = {.nb_entries = nb,
-                          .helper_id = t->helper_id,
-                          .worker = t->worker,
-                          .shard = e->cfg.shard,
-                          .incarnation = e->cfg.incarnation,
-                          .batch_seq = (uint32_t)++t->out_seq};
-    pmw_trunk_encode(out->bytes, sizeof(out->bytes), &h);
-    out->len = at + PMW_TRUNK_TAG_BYTES;
-    out->to = t->addr;
-    pmw_trunk_seal(out->bytes, out->len, t->keys.to_helper, (uint32_t)(t->out_seq >> 32));
-    e->stats.trunk_batches_out++;
-    return true;
+    header_in(e, t, &h, newest);
+    drop = vcl__trunk_entries(e, t, h.nb_entries, buf, len);
+    trunk_look(e, t);
+    return drop;
 }
 
 void vcl__trunks_free(struct vcl_engine *e)
@@ -205,7 +178,11 @@ void vcl__trunks_free(struct vcl_engine *e)
     while (!list_empty(&e->trunk_lru)) {
         struct trunk *t = container_of(list_first(&e->trunk_lru), struct trunk, lru);
         vcl__exit_clear(e, &t->exit);
+        vcl__bindings_forget_trunk(e, t);
+        vcl__timers_disarm(&e->timers, &t->timer);
+        vcl__timers_unreserve(&e->timers);
         list_del(&t->lru);
         mem_free(&e->mem, t);
     }
+    vcl__nack_ring_free(&e->sent_batches, &e->mem);
 }

@@ -4,7 +4,8 @@
 
 /* Memory of one engine: what it may need besides the buffers of its connections. Two connections' worth of buffers for
  * each (ring sizes are powers of two), and room for tables, sessions and trunks. */
-enum { ENGINE_BYTES_BASE = 65536, CONNECTION_BYTES_OVERHEAD = 4096 };
+/* ring: the batches that a server keeps for NACK (T8), whatever it serves */
+enum { ENGINE_BYTES_BASE = 65536, ENGINE_RING_BYTES = 400 << 10, CONNECTION_BYTES_OVERHEAD = 4096 };
 
 static void fail(struct simulation *sim, enum rule rule, const struct connection *c, const char *what)
 {
@@ -97,7 +98,7 @@ static void engine_memory(struct simulation *sim, const struct engine_host *e, u
 {
     uint64_t per_connection = 2 * ((uint64_t)sim->scenario.engine.sndbuf_bytes + sim->scenario.engine.rcvbuf_bytes) +
                               CONNECTION_BYTES_OVERHEAD;
-    uint64_t cap = ENGINE_BYTES_BASE + per_connection * nb_connections;
+    uint64_t cap = ENGINE_BYTES_BASE + ENGINE_RING_BYTES + per_connection * nb_connections;
     if (e->memory.peak_bytes > cap)
         verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_I5,
                      "engine %s held %llu bytes for %u connections, cap %llu", host_name(e->host->number),

@@ -36,6 +36,9 @@ struct checkers {
     } cids[CIDS_MAX];     /* open addressing */
     uint32_t nb_cids;
     uint64_t resumes[RESUMES_MAX]; /* hashes of all RESUME frames that clients really sent */
+    struct {
+        uint32_t incarnation, seq;
+    } newest_batch[HELPERS_MAX]; /* of the server, to each helper */
     uint64_t server_frames_checked, resumes_checked;
     bool stale_plant; /* planted fault: server frames are read as if of an older epoch */
 };

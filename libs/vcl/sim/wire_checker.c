@@ -146,7 +146,7 @@ static void server_flow_frame(struct simulation *sim, const struct pmw_frame *f,
     k->server_frames_checked++;
     uint8_t epoch8 = k->stale_plant && s->server_epoch > 0 ? (uint8_t)(f->epoch8 - 1) : f->epoch8;
     uint32_t reference = s->server_epoch > s->delivered_epoch ? s->server_epoch : s->delivered_epoch;
-    uint32_t epoch = (uint32_t)pmw_wlsb(reference, epoch8, 8);
+    uint32_t epoch = (uint32_t)pmw_wlsb(reference, epoch8, pmw_frame_epoch_bits(f));
     if (epoch < s->server_epoch) {
         fail(sim, "the server's epoch goes back", s->id, epoch, s->server_epoch);
     } else if (epoch > s->sent_epoch) {
@@ -181,12 +181,28 @@ static void server_frame_sent(struct simulation *sim, const uint8_t *frame, size
     }
 }
 
+/* T8: what a helper missed is sent to it again as it was, however old its epochs are by then. */
+static bool is_repeated(struct checkers *k, const struct pmw_trunk *trunk)
+{
+    unsigned helper = (unsigned)(trunk->helper_id - host_helper_id(HOST_HELPER));
+    if (helper >= HELPERS_MAX)
+        return false;
+    if (k->newest_batch[helper].incarnation == trunk->incarnation &&
+        (int32_t)(trunk->batch_seq - k->newest_batch[helper].seq) <= 0)
+        return true;
+    k->newest_batch[helper].incarnation = trunk->incarnation;
+    k->newest_batch[helper].seq = trunk->batch_seq;
+    return false;
+}
+
 void checkers_server_sent(struct simulation *sim, uint64_t now, const struct vcl_datagram *out)
 {
     struct pmw_trunk trunk;
     uint16_t path = 0, receiver = host_helper_id(host_of_addr(&out->to));
     if (pmw_type_of(out->bytes, out->len) == PMW_TRUNK && pmw_trunk_decode(out->bytes, out->len, &trunk) >= 0)
         path = trunk.helper_id;
+    if (path != 0 && is_repeated(&sim->checkers, &trunk))
+        return;
     /* A batch replayed from another address, and first there, leads the trunk astray until the helper's next one. */
     if (path != receiver && sim->scenario.net.replay_ppm == 0)
         verdict_fail(&sim->world.verdict, now, RULE_I3, "the server sends a datagram of path %u to the helper %u", path,

@@ -65,6 +65,8 @@ struct vcl_config {
     uint32_t sndbuf_bytes, rcvbuf_bytes; /* per connection: 262144; at most 16 MiB - 512 */
     uint32_t trunk_bytes_max;            /* trunk segment: 1440 */
     uint32_t trunks_max;                 /* helper workers a server talks to: 256 */
+    uint32_t
+        credit_target_us; /* server: unread messages older than this limit what helpers may send (O1): 500; 0: never */
 
     /* timers (transport.md section 7.4); vcl_config_defaults fills them */
     uint32_t pto_initial_us, pto_min_us, pto_max_us;     /* 10000, 5000, 100000 */
@@ -104,6 +106,9 @@ int vcl_engine_set_keys(struct vcl_engine *e, const struct vcl_server_key *keys,
 /* --- datagrams and time ------------------------------------------------------------------- */
 /* Returns 0, or the drop reason (enum vcl_drop > 0) that was counted: any bytes are legal input. */
 int vcl_engine_receive(struct vcl_engine *e, uint64_t now, const struct pmw_addr *from, const uint8_t *buf, size_t len);
+/* The same for a datagram that arrived with ECN's mark "congestion experienced" (T9). */
+int vcl_engine_receive_marked(struct vcl_engine *e, uint64_t now, const struct pmw_addr *from, const uint8_t *buf,
+                              size_t len);
 struct vcl_datagram {
     struct pmw_addr to;
     bool may_merge; /* with equal neighbours: proved on this way, or asked now (S21); else the driver judges by the
@@ -230,6 +235,7 @@ uint32_t vcl_engine_lingering(const struct vcl_engine *e);
     X(VCL_DROP_TRUNK_TAG, "trunk_tag", "tag of a trunk batch failed")                                                  \
     X(VCL_DROP_TRUNK_REPLAY, "trunk_replay", "trunk batch seen before")                                                \
     X(VCL_DROP_TRUNK_ENTRY, "trunk_entry", "malformed entry in a trunk batch")                                         \
+    X(VCL_DROP_BINDING, "binding", "a short entry of a binding that is not known here")                                \
     X(VCL_DROP_LIMIT, "limit", "a limit of this engine is reached")                                                    \
     X(VCL_DROP_ROLE, "role", "a frame for the other role")                                                             \
     X(VCL_DROP_OUT_OF_WINDOW, "out_of_window", "beyond the receive window, or acknowledges what was never sent")
@@ -245,6 +251,8 @@ enum vcl_drop {
     X(datagrams_in) X(datagrams_out) X(bytes_in) X(bytes_out) \
     X(frames_in) X(frames_out) X(data_frames_in) X(data_frames_out) X(frames_resent) X(duplicate_bytes) \
     X(trunk_batches_in) X(trunk_batches_out) X(trunk_entries_in) X(trunk_entries_out) X(trunk_data_entries_in) \
+    X(trunk_data_entries_out) X(trunk_short_entries_in) X(trunk_short_entries_out) X(trunk_nacks_sent) \
+    X(trunk_batches_repeated) X(short_frames_out) X(busy_taken) X(busy_ignored) \
     X(opens) X(accepts) X(open_cookies) X(stateless_resets) \
     X(resumes_sent) X(resumes_accepted) X(path_moves) X(probes_sent) X(ptos) X(mtu_falls)
 /* clang-format on */
