@@ -21,9 +21,12 @@ struct session_record {
     uint32_t delivered_epoch;    /* highest authentic RESUME that reached the server */
     uint32_t sent_epoch;         /* highest epoch that the client has used */
     uint16_t path_of_epoch_sent; /* helper id of the RESUME of sent_epoch */
-    uint16_t server_path;        /* where the server sent at server_epoch */
-    uint32_t client_epoch;       /* as the client's engine said it last */
-    uint64_t moved_at_us;        /* when the client last raised its epoch */
+    struct pmw_addr told_addr;   /* where the first RESUME of delivered_epoch came from; family 0: none yet */
+    uint32_t open_epoch;         /* highest that an OPEN of the client carried */
+    uint8_t client_host;
+    uint16_t server_path;  /* where the server sent at server_epoch */
+    uint32_t client_epoch; /* as the client's engine said it last */
+    uint64_t moved_at_us;  /* when the client last raised its epoch */
     uint32_t moves;
 };
 
@@ -44,7 +47,7 @@ struct checkers {
 };
 
 /* A session of a client exists. */
-void checkers_session(struct checkers *k, uint64_t session_id);
+void checkers_session(struct checkers *k, uint64_t session_id, unsigned client_host);
 /* Datagrams at the two ends. */
 void checkers_client_sent(struct simulation *sim, uint64_t now, const struct vcl_datagram *out);
 void checkers_server_sent(struct simulation *sim, uint64_t now, const struct vcl_datagram *out);

@@ -50,7 +50,7 @@ static void learn_session(struct client *client)
     if (info.id == client->session_id)
         return;
     client->session_id = info.id;
-    checkers_session(&client->sim->checkers, info.id);
+    checkers_session(&client->sim->checkers, info.id, client->engine.host->number);
 }
 
 static void session_start(struct client *client)

@@ -65,8 +65,8 @@ static bool pass_frame(struct helper_host *helper, uint64_t now, uint8_t *frame,
     uint8_t *payload = frame + (f.payload - frame);
     if (damage->flip_until_us > now && rng_chance(&helper->rng, PPM / 8))
         flip_bit(helper, payload, f.payload_len);
-    if (damage->swap_until_us > now)
-        swap_payload(helper, payload, f.payload_len);
+    if (damage->swap_until_us > now) /* with the check or tag behind it: only what that was made for tells them apart */
+        swap_payload(helper, payload, (uint16_t)(frame + len - payload));
     return true;
 }
 

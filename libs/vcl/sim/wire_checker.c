@@ -13,12 +13,14 @@ static void fail(struct simulation *sim, const char *what, uint64_t session_id, 
                  (unsigned long long)session_id, what, (unsigned long long)seen, (unsigned long long)known);
 }
 
-void checkers_session(struct checkers *k, uint64_t session_id)
+void checkers_session(struct checkers *k, uint64_t session_id, unsigned client_host)
 {
     if (k->nb_sessions == SESSIONS_MAX)
         return;
-    k->sessions[k->nb_sessions++] =
-        (struct session_record){.id = session_id, .server_path = PATH_UNKNOWN, .path_of_epoch_sent = PATH_UNKNOWN};
+    k->sessions[k->nb_sessions++] = (struct session_record){.id = session_id,
+                                                            .client_host = (uint8_t)client_host,
+                                                            .server_path = PATH_UNKNOWN,
+                                                            .path_of_epoch_sent = PATH_UNKNOWN};
 }
 
 static struct session_record *session_find(struct checkers *k, uint64_t session_id)
@@ -94,9 +96,10 @@ void checkers_client_sent(struct simulation *sim, uint64_t now, const struct vcl
     uint64_t hash;
     switch (pmw_type_of(out->bytes, out->len)) {
     case PMW_OPEN:
-        if (pmw_open_decode(out->bytes, out->len, &open) >= 0 && (s = session_find(&sim->checkers, open.session_id)) &&
-            open.epoch > s->sent_epoch)
-            s->sent_epoch = open.epoch;
+        if (pmw_open_decode(out->bytes, out->len, &open) < 0 || !(s = session_find(&sim->checkers, open.session_id)))
+            break;
+        s->sent_epoch = open.epoch > s->sent_epoch ? open.epoch : s->sent_epoch;
+        s->open_epoch = open.epoch > s->open_epoch ? open.epoch : s->open_epoch;
         break;
     case PMW_RESUME:
         if (pmw_resume_decode(out->bytes, out->len, &resume) < 0 ||
@@ -115,16 +118,19 @@ void checkers_client_sent(struct simulation *sim, uint64_t now, const struct vcl
 }
 
 /* --- at the server ---------------------------------------------------------------------------------------- */
-typedef void frame_visitor(struct simulation *sim, const uint8_t *frame, size_t len, uint16_t path);
+/* addr: the client's, as the batch's entry or the datagram has it. */
+typedef void frame_visitor(struct simulation *sim, const uint8_t *frame, size_t len, uint16_t path,
+                           const struct pmw_addr *addr);
 
 /* Calls visit for the C-frame, or for each of the batch. A batch names its helper itself: its address may be that of a
  * replayed copy until the helper's next batch. */
-static void each_frame(struct simulation *sim, const uint8_t *buf, size_t len, uint16_t path, frame_visitor *visit)
+static void each_frame(struct simulation *sim, const uint8_t *buf, size_t len, uint16_t path,
+                       const struct pmw_addr *addr, frame_visitor *visit)
 {
     struct pmw_trunk trunk;
     struct pmw_any_entry entry;
     if (pmw_type_of(buf, len) != PMW_TRUNK) {
-        visit(sim, buf, len, path);
+        visit(sim, buf, len, path, addr);
         return;
     }
     if (pmw_trunk_decode(buf, len, &trunk) < 0)
@@ -132,12 +138,13 @@ static void each_frame(struct simulation *sim, const uint8_t *buf, size_t len, u
     size_t at = PMW_TRUNK_HEADER_BYTES;
     while (pmw_entry_next(buf, len - PMW_TRUNK_TAG_BYTES, &at, &entry) == 1) {
         if (entry.kind == PMW_ENTRY_LONG_V4 || entry.kind == PMW_ENTRY_LONG_V6)
-            visit(sim, entry.as_long.frame, entry.as_long.frame_len, trunk.helper_id);
+            visit(sim, entry.as_long.frame, entry.as_long.frame_len, trunk.helper_id, &entry.as_long.client);
     }
 }
 
 /* S5: what belongs to a connection goes where the highest accepted epoch says, and that never goes back. */
-static void server_flow_frame(struct simulation *sim, const struct pmw_frame *f, uint16_t path)
+static void server_flow_frame(struct simulation *sim, const struct pmw_frame *f, uint16_t path,
+                              const struct pmw_addr *addr)
 {
     struct checkers *k = &sim->checkers;
     struct session_record *s = cid_session(k, f->cid);
@@ -159,6 +166,11 @@ static void server_flow_frame(struct simulation *sim, const struct pmw_frame *f,
     } else if (path != s->server_path) {
         fail(sim, "the server sends on another path than its epoch's", s->id, path, s->server_path);
     }
+    /* S3: an epoch has one address, that of its first RESUME. A NAT may give the client another; a copy may not. */
+    if (epoch == s->delivered_epoch && s->told_addr.family != 0 && !pmw_addr_equal(addr, &s->told_addr) &&
+        host_of_addr(addr) != s->client_host)
+        fail(sim, "the server sends to an address that only a copy of a RESUME came from", s->id, addr->port,
+             s->told_addr.port);
     /* Replayed copies from other addresses may be first, and then lead elsewhere until the client's next epoch. */
     if (sim->scenario.net.replay_ppm == 0 && epoch == s->sent_epoch && s->path_of_epoch_sent != PATH_UNKNOWN &&
         path != s->path_of_epoch_sent)
@@ -166,14 +178,15 @@ static void server_flow_frame(struct simulation *sim, const struct pmw_frame *f,
              s->path_of_epoch_sent);
 }
 
-static void server_frame_sent(struct simulation *sim, const uint8_t *frame, size_t len, uint16_t path)
+static void server_frame_sent(struct simulation *sim, const uint8_t *frame, size_t len, uint16_t path,
+                              const struct pmw_addr *addr)
 {
     struct pmw_frame flow;
     struct pmw_open_ack ack;
     struct session_record *s;
     int type = pmw_type_of(frame, len);
     if ((type == PMW_DATA || type == PMW_ACK) && pmw_frame_decode(frame, len, &flow) >= 0) {
-        server_flow_frame(sim, &flow, path);
+        server_flow_frame(sim, &flow, path, addr);
     } else if (type == PMW_OPEN_ACK && pmw_open_ack_decode(frame, len, &ack) >= 0 &&
                (s = session_find(&sim->checkers, ack.session_id))) {
         s->at_server = true;
@@ -207,11 +220,12 @@ void checkers_server_sent(struct simulation *sim, uint64_t now, const struct vcl
     if (path != receiver && sim->scenario.net.replay_ppm == 0)
         verdict_fail(&sim->world.verdict, now, RULE_I3, "the server sends a datagram of path %u to the helper %u", path,
                      receiver);
-    each_frame(sim, out->bytes, out->len, path, server_frame_sent);
+    each_frame(sim, out->bytes, out->len, path, &out->to, server_frame_sent);
 }
 
 /* An authentic RESUME counts from the moment the server has read it. */
-static void server_frame_received(struct simulation *sim, const uint8_t *frame, size_t len, uint16_t path)
+static void server_frame_received(struct simulation *sim, const uint8_t *frame, size_t len, uint16_t path,
+                                  const struct pmw_addr *addr)
 {
     struct checkers *k = &sim->checkers;
     struct pmw_resume resume;
@@ -222,8 +236,10 @@ static void server_frame_received(struct simulation *sim, const uint8_t *frame, 
     if (!s || !s->at_server || *resume_slot(k, frame, len, &hash) != hash)
         return;
     k->resumes_checked++;
-    if (resume.epoch > s->delivered_epoch)
+    if (resume.epoch > s->delivered_epoch) {
         s->delivered_epoch = resume.epoch;
+        s->told_addr = resume.epoch > s->open_epoch ? *addr : (struct pmw_addr){0}; /* or an OPEN was first (S2) */
+    }
 }
 
 void checkers_server_received(struct simulation *sim, uint64_t now, const struct datagram *in, int drop)
@@ -231,7 +247,7 @@ void checkers_server_received(struct simulation *sim, uint64_t now, const struct
     bool batch_refused = drop == VCL_DROP_TRUNK_TAG || drop == VCL_DROP_TRUNK_REPLAY || drop == VCL_DROP_TRUNK_ENTRY ||
                          drop == VCL_DROP_MALFORMED || drop == VCL_DROP_LIMIT;
     if (!batch_refused)
-        each_frame(sim, in->bytes, in->len, 0, server_frame_received);
+        each_frame(sim, in->bytes, in->len, 0, &in->from, server_frame_received);
 }
 
 /* --- what engines say of themselves -------------------------------------------------------------------------- */
