@@ -5,6 +5,7 @@
  *     token token= token_key=;  paths path=...;  hint helper= state=down|drain|up;  stats
  *     connect count=            opens so many, and says so when all are open
  *     phase name= kind=closed|open|churn depth= think_us= rate= requests= seconds=    (load_client.h)
+ *     stream bytes_per_s= seconds=   one connection that sends so many bytes (0: what goes); no other order is needed
  *     finish                    sends no more, waits for what is outstanding, writes the history, ends */
 #include "load_client.h"
 #include "load.h"
@@ -79,6 +80,8 @@ static bool at_once(const struct order *o)
         repath(o);
     else if (strcmp(o->word, "hint") == 0)
         advise(o);
+    else if (strcmp(o->word, "stream") == 0)
+        stream_begin(o, session);
     else
         return false;
     return true;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Inside of the load generator's client: connections (load_client.c) and the phases of a load (load_phase.c).
+ * Inside of the load generator's client: connections (load_client.c) the phases of a load (load_phase.c), a stream
+ * beside them (load_stream.c).
  *
  *     closed   each connection keeps `depth` requests outstanding; after a reply it thinks for think_us
  *              (then depth is 1)
@@ -61,6 +62,9 @@ int open_connection(struct connection *c);
 bool send_request(struct connection *c, uint64_t due_us);
 void fail_connection(struct connection *c, int error);
 void finish_connection(struct connection *c);
+
+/* --- load_stream.c --- */
+void stream_begin(const struct order *o, struct vcl_session *session); /* one at a time; says when it has ended */
 
 /* --- load_phase.c --- */
 void phase_begin(const struct order *o);

@@ -6,6 +6,7 @@
  *     work us=          computing time of each request from now on
  *     stats             counters
  *     fold              a connection that ended without a fault is only counted from now on
+ *     streams           bytes of streams so far, and how many ended before a wrong byte
  *     finish            writes the history and ends */
 #include "control.h"
 #include "history.h"
@@ -18,12 +19,14 @@
 #include <string.h>
 #include <time.h>
 
-enum { BURST = 64, READ_MESSAGES = 16, CONNECTIONS_MAX = 262144, TICK_US = 20000, GROW = 1024 };
+enum { BURST = 64, READ_MESSAGES = 16, CONNECTIONS_MAX = 262144, TICK_US = 20000, GROW = 1024,
+       STREAM_READ_BYTES = 65536 };
 
 struct client_end {
     struct vcl_sock *sock; /* NULL: it has ended */
     size_t at;             /* its place in the list */
-    bool known;
+    bool known, stream;
+    uint64_t stream_bytes;
     uint32_t number; /* as its first request says */
     struct runs received, replied;
     uint8_t in[READ_MESSAGES * MESSAGE_BYTES];
@@ -35,7 +38,10 @@ static struct {
     _Atomic uint64_t work_us;
     struct client_end **ends;
     size_t nb_ends, room;
+    _Atomic uint64_t stream_bytes, stream_faults;
     uint64_t requests, errors, folded_connections, folded_requests;
+    struct client_end *unfinished[BURST]; /* streams with more to read */
+    unsigned nb_unfinished;
     bool fold;
 } server;
 
@@ -93,6 +99,9 @@ static bool at_once(const struct order *o)
             (void)vcl_driver_set_keys(server.driver, keys, n);
     } else if (strcmp(o->word, "work") == 0) {
         server.work_us = order_number(o, "us", 0);
+    } else if (strcmp(o->word, "streams") == 0) {
+        say("{\"stream_bytes\":%llu,\"stream_faults\":%llu,\"at_us\":%llu}", (unsigned long long)server.stream_bytes,
+            (unsigned long long)server.stream_faults, (unsigned long long)vcl_clock_us());
     } else if (strcmp(o->word, "stats") == 0 && server.driver != NULL) {
         say_counters(server.driver);
     } else {
@@ -120,7 +129,7 @@ static void end_connection(struct client_end *c, int error)
     vcl_sock_free(c->sock);
     c->sock = NULL;
     const struct runs *r = &c->received;
-    if (server.fold && error == 0 && r->nb == 0 && r->last.first == 0 && r->corrupted == 0 && c->in_bytes == 0) {
+    if (server.fold && !c->stream && error == 0 && r->nb == 0 && r->last.first == 0 && r->corrupted == 0 && c->in_bytes == 0) {
         server.folded_connections++;
         server.folded_requests += r->last.count;
         runs_clear(&c->received);
@@ -158,9 +167,42 @@ static bool reply_to(struct client_end *c, size_t messages)
     return bytes == 0 || vcl_sock_send(c->sock, &iov, 1, VCL_SOCK_WAIT_ALL, VCL_NEVER) == (int64_t)bytes;
 }
 
+/* One read at a time, so that a stream does not keep the others waiting. */
+static void sink(struct client_end *c)
+{
+    static uint8_t buf[STREAM_READ_BYTES];
+    int64_t n = vcl_sock_recv(c->sock, buf, sizeof(buf), 0, 0);
+    if (n == -EAGAIN)
+        return;
+    if (n <= 0) {
+        end_connection(c, (int)-n);
+        return;
+    }
+    if (stream_check(buf, (size_t)n, c->stream_bytes) != (size_t)n)
+        server.stream_faults++;
+    c->stream_bytes += (uint64_t)n;
+    server.stream_bytes += (uint64_t)n;
+    if (n == (int64_t)sizeof(buf))
+        server.unfinished[server.nb_unfinished++ % BURST] = c;
+}
+
+static bool begins_stream(struct client_end *c)
+{
+    uint64_t number;
+    if (c->known || c->in_bytes < MESSAGE_BYTES || !message_read(c->in, MESSAGE_STREAM, &c->number, &number))
+        return false;
+    c->known = c->stream = true;
+    size_t len = c->in_bytes - MESSAGE_BYTES;
+    if (stream_check(c->in + MESSAGE_BYTES, len, 0) != len)
+        server.stream_faults++;
+    c->stream_bytes = len;
+    c->in_bytes = 0;
+    return true;
+}
+
 static void serve(struct client_end *c)
 {
-    for (;;) {
+    while (!c->stream) {
         int64_t n = vcl_sock_recv(c->sock, c->in + c->in_bytes, sizeof(c->in) - c->in_bytes, 0, 0);
         if (n == -EAGAIN)
             return;
@@ -169,6 +211,8 @@ static void serve(struct client_end *c)
             return;
         }
         c->in_bytes += (size_t)n;
+        if (begins_stream(c))
+            break;
         size_t whole = c->in_bytes / MESSAGE_BYTES;
         if (!reply_to(c, whole)) {
             end_connection(c, EPIPE);
@@ -177,6 +221,19 @@ static void serve(struct client_end *c)
         c->in_bytes -= whole * MESSAGE_BYTES;
         memmove(c->in, c->in + whole * MESSAGE_BYTES, c->in_bytes);
     }
+    sink(c);
+}
+
+/* Streams that had more to read. */
+static void serve_unfinished(void)
+{
+    struct client_end *list[BURST];
+    unsigned n = server.nb_unfinished < BURST ? server.nb_unfinished : BURST;
+    memcpy(list, server.unfinished, n * sizeof(list[0]));
+    server.nb_unfinished = 0;
+    for (unsigned i = 0; i < n; i++)
+        if (list[i]->sock != NULL)
+            sink(list[i]);
 }
 
 static void nap(void)
@@ -231,6 +288,7 @@ int load_server(const char *history_path)
         for (int i = 0; i < n; i++)
             if (vcl_sock_user(told[i]) != NULL)
                 serve(vcl_sock_user(told[i]));
+        serve_unfinished();
         while (control_next(&o)) {
             finish |= strcmp(o.word, "finish") == 0;
             server.fold |= strcmp(o.word, "fold") == 0;

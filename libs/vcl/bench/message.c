@@ -3,6 +3,7 @@
  * See message.h. */
 #include "message.h"
 
+#include <endian.h>
 #include <string.h>
 
 enum { WORDS = MESSAGE_BYTES / 8 };
@@ -40,4 +41,41 @@ bool message_read(const uint8_t in[MESSAGE_BYTES], enum message_kind kind, uint3
     expected[1] = *number;
     fill(expected);
     return memcmp(words, expected, MESSAGE_BYTES) == 0;
+}
+
+static uint8_t stream_byte(uint64_t offset)
+{
+    return (uint8_t)(offset / 8 >> offset % 8 * 8);
+}
+
+void stream_fill(uint8_t *out, size_t len, uint64_t offset)
+{
+    size_t at = 0;
+    for (; at < len && (offset + at) % 8 != 0; at++)
+        out[at] = stream_byte(offset + at);
+    for (; at + 8 <= len; at += 8) {
+        uint64_t word = htole64((offset + at) / 8);
+        memcpy(out + at, &word, 8);
+    }
+    for (; at < len; at++)
+        out[at] = stream_byte(offset + at);
+}
+
+size_t stream_check(const uint8_t *in, size_t len, uint64_t offset)
+{
+    size_t at = 0;
+    while (at < len) {
+        uint64_t word, expected = htole64((offset + at) / 8);
+        if ((offset + at) % 8 == 0 && at + 8 <= len) {
+            memcpy(&word, in + at, 8);
+            if (word == expected) {
+                at += 8;
+                continue;
+            }
+        }
+        if (in[at] != stream_byte(offset + at))
+            return at;
+        at++;
+    }
+    return len;
 }
