@@ -19,8 +19,14 @@
 #include <string.h>
 #include <time.h>
 
-enum { BURST = 64, READ_MESSAGES = 16, CONNECTIONS_MAX = 262144, TICK_US = 20000, GROW = 1024,
-       STREAM_READ_BYTES = 65536 };
+enum {
+    BURST = 64,
+    READ_MESSAGES = 16,
+    CONNECTIONS_MAX = 262144,
+    TICK_US = 20000,
+    GROW = 1024,
+    STREAM_READ_BYTES = 65536
+};
 
 struct client_end {
     struct vcl_sock *sock; /* NULL: it has ended */
@@ -129,7 +135,8 @@ static void end_connection(struct client_end *c, int error)
     vcl_sock_free(c->sock);
     c->sock = NULL;
     const struct runs *r = &c->received;
-    if (server.fold && !c->stream && error == 0 && r->nb == 0 && r->last.first == 0 && r->corrupted == 0 && c->in_bytes == 0) {
+    if (server.fold && !c->stream && error == 0 && r->nb == 0 && r->last.first == 0 && r->corrupted == 0 &&
+        c->in_bytes == 0) {
         server.folded_connections++;
         server.folded_requests += r->last.count;
         runs_clear(&c->received);

@@ -35,6 +35,11 @@ BENCHES = {
         "a helper is killed, and one is drained, under busy connections: the time until each one's next byte",
         frozenset({"connections", "runs"}),
     ),
+    "bulk": Bench(
+        "bulk",
+        "a large transfer on the direct path against kernel TCP, and what one does to small messages at a helper",
+        frozenset({"connections", "runs", "seconds", "mib"}),
+    ),
     "chaos": Bench(
         "chaos",
         "helpers killed, paused, cut off and restarted, links that lose and delay: the ledger, and the time to resume",

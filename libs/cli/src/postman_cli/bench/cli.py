@@ -19,7 +19,7 @@ from .site import Request
 
 app = typer.Typer()
 
-COUNTS = ("connections", "requests", "seconds", "runs", "kills", "pauses")
+COUNTS = ("connections", "requests", "seconds", "runs", "kills", "pauses", "mib")
 
 
 @app.command("bench")
@@ -33,6 +33,7 @@ def bench(
     runs: Annotated[int | None, typer.Option(min=1, max=1000, help="How often it is measured.")] = None,
     kills: Annotated[int | None, typer.Option(min=0, max=10_000, help="Helpers killed.")] = None,
     pauses: Annotated[int | None, typer.Option(min=0, max=10_000, help="Helpers stopped for a moment.")] = None,
+    mib: Annotated[int | None, typer.Option(min=1, help="Size of a transfer.")] = None,
     json_out: Annotated[bool, typer.Option("--json", help="One JSON object for each figure on a line.")] = False,
 ) -> None:
     """Measure what Postman costs and gains, with a baseline in the same run. Needs root: it makes a test network.
@@ -47,7 +48,7 @@ def bench(
         return
     if name is not None and name not in BENCHES:
         raise typer.BadParameter(f"no such bench: {name}; there are: {', '.join(BENCHES)}")
-    counts = dict(zip(COUNTS, (connections, requests, seconds, runs, kills, pauses), strict=True))
+    counts = dict(zip(COUNTS, (connections, requests, seconds, runs, kills, pauses, mib), strict=True))
     for option, count in counts.items():
         if count is not None and name is not None and option not in BENCHES[name].options:
             raise typer.BadParameter(f"--{option} means nothing to {name}")

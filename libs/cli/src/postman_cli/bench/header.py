@@ -9,6 +9,7 @@ its own has 54 (no options)."""
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -63,7 +64,7 @@ def _capture(request: Request, stack: Stack) -> tuple[Path, bool, list[str]]:
     load.begin("warm", "closed", think_us=THINK_US_PER_CONNECTION * connections)
     load.await_replies(2 * connections, lambda replies: None)  # every flow is known to the helper
     command = ["tcpdump", "-i", f"d-{helper}", "-B", "16384", "-w", str(path), "-c", str(BATCHES_MAX)]
-    dump = stack.lab.switch.start([*command, f"udp and port {TRUNK_PORT}"])
+    dump = stack.lab.switch.start([*command, f"udp and port {TRUNK_PORT}"], stderr=subprocess.DEVNULL)
     try:
         time.sleep(0.5)  # tcpdump says nothing once it listens; a late start only makes the capture shorter
         wanted = load.replies_now + (request.requests or REQUESTS)

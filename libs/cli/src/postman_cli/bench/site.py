@@ -29,6 +29,7 @@ class Request:
     runs: int | None = None
     kills: int | None = None
     pauses: int | None = None
+    mib: int | None = None
 
     def random(self) -> random.Random:
         """The choices of this run, the same each time."""

@@ -45,6 +45,18 @@ SANITIZED = CBuild(
     ("-Dbuildtype=debug", "-Doptimization=1", f"-Dsanitize={SANITIZERS}", "-Dtests=enabled", "-Dworker=enabled"),
 )
 
+THREADED = CBuild(
+    ROOT / "build-tsan",
+    (
+        "-Dbuildtype=debug",
+        "-Doptimization=1",
+        "-Dsanitize=thread",
+        "-Dtests=enabled",
+        "-Dworker=disabled",
+        "-Dpython=disabled",
+    ),
+)
+
 FUZZED = CBuild(
     ROOT / "build-fuzz",
     # b_lundef: clang leaves the sanitizers' symbols to the program, so shared objects have undefined ones

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps `c-unit` and `c-sanitized`: cmocka tests by `meson test`, in the release and in the sanitized build."""
+"""The steps `c-unit`, `c-sanitized` and `c-threads`: cmocka tests by `meson test`, in the release build and in those
+with sanitizers."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import re
 from pathlib import Path
 
 from postman_cli.checkout import RELEASE_BUILD
-from postman_cli.testing.c_builds import SANITIZED
+from postman_cli.testing.c_builds import SANITIZED, THREADED
 from postman_cli.testing.model import Choice, Outcome
 from postman_cli.testing.runner import Runner
 
@@ -24,6 +25,9 @@ SANITIZER_ENV = {
 }
 
 
+THREADED_SUITE = "vcl-io"
+
+
 def run_release(runner: Runner, choice: Choice) -> Outcome:
     """Tests of the build that is used."""
     return _meson_test(runner, RELEASE_BUILD, {})
@@ -36,12 +40,20 @@ def run_sanitized(runner: Runner, choice: Choice) -> Outcome:
     return _meson_test(runner, SANITIZED.folder, SANITIZER_ENV)
 
 
-def _meson_test(runner: Runner, build: Path, env: dict[str, str]) -> Outcome:
+def run_threaded(runner: Runner, choice: Choice) -> Outcome:
+    """Those of the parts that have threads (libs/vcl/io), under ThreadSanitizer; a report of it fails the program."""
+    THREADED.configure(runner)
+    THREADED.build(runner, f"{THREADED_SUITE}-tests")
+    return _meson_test(runner, THREADED.folder, {}, "--suite", THREADED_SUITE)
+
+
+def _meson_test(runner: Runner, build: Path, env: dict[str, str], *which: str) -> Outcome:
     log = build / "meson-logs" / "testlog.json"
     log.unlink(missing_ok=True)
     jobs = str(os.cpu_count() or 1)
     status = runner.run(
-        ["meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs", "--num-processes", jobs], env=env
+        ["meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs", "--num-processes", jobs, *which],
+        env=env,
     )
     entries = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     outcome = Outcome()
