@@ -6,7 +6,11 @@
 #include "frame_fixture.h"
 #include "icmp.h"
 
-static const struct station PEER = {.mac = {2, 0, 0, 0, 0, 1}, .ip = PEER_IP, .netmask = IP(255, 255, 255, 0)};
+static const struct station PEER = {
+    .mac = {2, 0, 0, 0, 0, 1},
+    .ip = IP(198, 18, 0, 1),
+    .mask = {.hi = UINT64_MAX, .lo = UINT64_C(0xffffffffffffff00)},
+};
 
 static enum worker_drop parse_exactly(const uint8_t *frame, size_t len, struct arp *out)
 {
@@ -29,7 +33,7 @@ static void test_a_request_for_us(void **state)
     assert_int_equal(arp_parse(&SELF, frame, len, &arp), DROP_NONE);
     assert_true(arp.is_request);
     assert_false(arp.is_announcement);
-    assert_int_equal(arp.sender_ip, PEER_IP);
+    assert_ip(arp.sender_ip, PEER_IP);
     assert_memory_equal(arp.sender_mac, PEER_MAC, MAC_BYTES);
 }
 
@@ -44,7 +48,7 @@ static void test_our_reply_answers_it(void **state)
     assert_memory_equal(frame + ETHER_DST, PEER_MAC, MAC_BYTES);
     assert_int_equal(arp_parse(&PEER, frame, len, &arp), DROP_NONE);
     assert_false(arp.is_request);
-    assert_int_equal(arp.sender_ip, SELF.ip);
+    assert_ip(arp.sender_ip, SELF.ip);
     assert_memory_equal(arp.sender_mac, SELF.mac, MAC_BYTES);
 }
 
@@ -53,7 +57,7 @@ static void test_about_others(void **state)
     uint8_t frame[ETHER_FRAME_BYTES_MIN];
     struct arp arp;
 
-    arp_write_request(frame, &PEER, SELF.ip + 1);
+    arp_write_request(frame, &PEER, (struct ip_addr){.lo = SELF.ip.lo + 1});
     assert_int_equal(parse_exactly(frame, sizeof(frame), &arp), DROP_ARP_NOT_OURS);
     arp_write_request(frame, &PEER, PEER.ip); /* gratuitous */
     assert_int_equal(parse_exactly(frame, sizeof(frame), &arp), DROP_NONE);
@@ -66,19 +70,19 @@ static void test_who_is_not_believed(void **state)
     uint8_t frame[ETHER_FRAME_BYTES_MIN];
     struct arp arp;
     const struct {
-        uint32_t sender_ip;
+        struct ip_addr sender_ip;
         enum worker_drop reason;
     } rows[] = {
-        {SELF.ip, DROP_ARP_CONFLICT},
+        {IP(198, 18, 0, 10), DROP_ARP_CONFLICT},
         {IP(198, 18, 1, 1), DROP_ARP_NOT_OURS}, /* off the link */
         {IP(198, 18, 0, 255), DROP_ARP_NOT_OURS},
         {IP(198, 18, 0, 0), DROP_ARP_NOT_OURS},
-        {0, DROP_ARP_NOT_OURS}, /* a probe of RFC 5227 */
+        {{0}, DROP_ARP_NOT_OURS}, /* a probe of RFC 5227 */
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         arp_write_request(frame, &PEER, SELF.ip);
-        write32(frame + ARP_SENDER_IP, rows[i].sender_ip);
+        write32(frame + ARP_SENDER_IP, (uint32_t)rows[i].sender_ip.lo);
         assert_int_equal(parse_exactly(frame, sizeof(frame), &arp), rows[i].reason);
     }
     arp_write_request(frame, &PEER, SELF.ip);
@@ -128,8 +132,8 @@ static void test_ping_gets_its_bytes_back(void **state)
         assert_int_equal(icmp_answer_echo(frame, &in), len);
         assert_memory_equal(frame + ETHER_DST, PEER_MAC, MAC_BYTES);
         assert_memory_equal(frame + ETHER_SRC, SELF.mac, MAC_BYTES);
-        assert_int_equal(read32(frame + IPV4_SRC), SELF.ip);
-        assert_int_equal(read32(frame + IPV4_DST), PEER_IP);
+        assert_int_equal(read32(frame + IPV4_SRC), IP4(198, 18, 0, 10));
+        assert_int_equal(read32(frame + IPV4_DST), IP4(198, 18, 0, 1));
         assert_true(checksum_holds(checksum_add(0, frame + IPV4, IPV4_BYTES)));
         assert_true(checksum_holds(checksum_add(0, frame + 34, len - 34)));
         assert_int_equal(frame[34], ICMP_ECHO_REPLY);

@@ -5,11 +5,12 @@
 #include "build.h"
 #include "frame_fixture.h"
 
-static const struct build_udp TO_PEER = {.dst_ip = PEER_IP, .src_port = 4702, .dst_port = 9000, .ip_id = 0x1234};
+static const struct build_udp TO_PEER = {
+    .dst_ip = IP(198, 18, 0, 1), .src_port = 4702, .dst_port = 9000, .ip_id = 0x1234};
 
 static size_t build(uint8_t *frame, size_t payload_len)
 {
-    build_udp_headers(frame + UDP_FRAME_BYTES, payload_len, &SELF, &TO_PEER);
+    assert_int_equal(build_udp_headers(frame + UDP_FRAME_BYTES, payload_len, &SELF, &TO_PEER), UDP_FRAME_BYTES);
     build_ether(frame, &SELF, PEER_MAC);
     return UDP_FRAME_BYTES + payload_len;
 }
@@ -86,14 +87,14 @@ static void test_a_checksum_that_comes_out_zero_is_sent_as_ones(void **state)
 static void test_what_is_built_parses(void **state)
 {
     const struct station peer = {
-        .mac = {2, 0, 0, 0, 0, 1}, .ip = PEER_IP, .netmask = SELF.netmask, .client_port = 9000, .trunk_port = 9001};
+        .mac = {2, 0, 0, 0, 0, 1}, .ip = PEER_IP, .mask = SELF.mask, .client_port = 9000, .trunk_port = 9001};
     uint8_t frame[UDP_FRAME_BYTES + 1440];
     struct parsed in;
 
     assert_int_equal(parse_frame(&peer, frame, build(frame, 1440), &in), PARSE_CLIENT);
     assert_int_equal(in.payload_len, 1440);
     assert_int_equal(in.from.port, 4702);
-    assert_int_equal(in.src_ip, SELF.ip);
+    assert_ip(in.src_ip, SELF.ip);
     assert_true(read16(frame + IPV4_FRAGMENT) == IPV4_DONT_FRAGMENT);
 }
 

@@ -37,6 +37,14 @@ uint64_t checksum_add(uint64_t sum, const uint8_t *p, size_t len)
     return sum;
 }
 
+uint64_t checksum_ipv6(const uint8_t *ip, uint8_t protocol, const uint8_t *message, size_t len)
+{
+    const uint8_t pseudo_tail[8] = {0, 0, (uint8_t)(len >> 8), (uint8_t)len, 0, 0, 0, protocol};
+    uint64_t sum = checksum_add(0, ip + 8, 32); /* both addresses */
+
+    return checksum_add(checksum_add(sum, pseudo_tail, sizeof(pseudo_tail)), message, len);
+}
+
 static uint16_t fold(uint64_t sum)
 {
     while (sum >> 16)

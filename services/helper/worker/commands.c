@@ -77,13 +77,12 @@ static void stats(struct worker *w, const struct words *in, struct reply *r)
 
 static void show_neighbour(const struct worker *w, const struct neighbour *n, struct reply *r)
 {
-    char ip[16], mac[18];
+    char ip[IP_TEXT_BYTES], mac[18];
 
-    snprintf(ip, sizeof(ip), "%u.%u.%u.%u", n->ip >> 24, n->ip >> 16 & 0xff, n->ip >> 8 & 0xff, n->ip & 0xff);
     snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", n->mac[0], n->mac[1], n->mac[2], n->mac[3], n->mac[4],
              n->mac[5]);
     reply_open(r, NULL, '{');
-    reply_string(r, "ip", ip);
+    reply_string(r, "ip", ip_text(n->ip, ip));
     if (n->state == NEIGHBOUR_KNOWN)
         reply_string(r, "mac", mac);
     reply_string(r, "state", n->state == NEIGHBOUR_ASKING ? "asking" : n->proven ? "proven" : "learned");
@@ -125,18 +124,19 @@ static bool number(const char *word, unsigned long most, unsigned long *out)
 static const char *read_server(const struct worker *w, const char *const *word, struct relay_server *out)
 {
     unsigned long id, shard, port;
-    struct in_addr address;
+    struct ip_addr ip;
 
     if (!number(word[0], 65535, &id) || id == 0)
         return "server_id must be from 1 to 65535";
     if (!number(word[1], 255, &shard))
         return "shard must be from 0 to 255";
-    if (inet_pton(AF_INET, word[2], &address) != 1)
-        return "ip must be an IPv4 address";
-    uint32_t ip = ntohl(address.s_addr);
-    if (!station_is_host(&w->self, ip) || ip == w->self.ip)
+    if (!ip_parse(word[2], &ip))
+        return "ip must be an IP address";
+    if (ip_is_v4(ip) != ip_is_v4(w->self.ip))
+        return "ip must be of the IP version that this helper has";
+    if (!station_is_host(&w->self, ip) || ip_equal(ip, w->self.ip))
         return "ip must name one other host";
-    if (station_next_hop(&w->self, ip) == 0)
+    if (ip_is_none(station_next_hop(&w->self, ip)))
         return "ip is off the link and no gateway is configured";
     if (!number(word[3], 65535, &port) || port == 0)
         return "udp_port must be from 1 to 65535";
@@ -145,8 +145,7 @@ static const char *read_server(const struct worker *w, const char *const *word, 
         return "keys must have 32 hex digits each";
     out->server_id = (uint16_t)id;
     out->shard = (uint8_t)shard;
-    out->addr = (struct pmw_addr){.family = 4, .port = (uint16_t)port};
-    memcpy(out->addr.ip, &address, 4);
+    out->addr = ip_to_addr(ip, (uint16_t)port);
     return NULL;
 }
 
@@ -159,7 +158,7 @@ static void server_set(struct worker *w, const struct words *in, struct reply *r
         return refuse(r, wrong);
     if (relay_server_set(w->relay, &server) < 0)
         return refuse(r, "the server table is full: raise servers_max");
-    neighbours_expect(&w->neighbours, w->now_us, station_next_hop(&w->self, read32(server.addr.ip)));
+    neighbours_expect(&w->neighbours, w->now_us, station_next_hop(&w->self, ip_of_addr(&server.addr)));
     ok(r);
 }
 

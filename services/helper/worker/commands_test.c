@@ -19,7 +19,7 @@ struct fixture {
     char answer[CONTROL_ANSWER_BYTES_MAX];
 };
 
-static void no_ask(void *ctx, uint32_t ip)
+static void no_ask(void *ctx, struct ip_addr ip)
 {
 }
 
@@ -99,7 +99,8 @@ static void test_servers_that_cannot_be(void **state)
     refused(f, "server set x 0 198.18.0.2 9000" KEYS, "server_id");
     refused(f, "server set 1 256 198.18.0.2 9000" KEYS, "shard");
     refused(f, "server set 1 -1 198.18.0.2 9000" KEYS, "shard");
-    refused(f, "server set 1 0 2001:db8::1 9000" KEYS, "IPv4");
+    refused(f, "server set 1 0 2001:db8::1 9000" KEYS, "IP version");
+    refused(f, "server set 1 0 somewhere 9000" KEYS, "IP address");
     refused(f, "server set 1 0 198.18.0.10 9000" KEYS, "one other host");
     refused(f, "server set 1 0 198.18.0.255 9000" KEYS, "one other host");
     refused(f, "server set 1 0 224.0.0.1 9000" KEYS, "one other host");
@@ -113,7 +114,7 @@ static void test_servers_that_cannot_be(void **state)
     refused(f, "server set 1 0 198.18.0.2 9000" KEYS " more and more and more", "server set <server_id>");
     refused(f, "server remove", "server remove <server_id>");
     refused(f, "server remove 0", "server_id");
-    f->worker.self.gateway = IP(198, 18, 0, 1);
+    f->worker.self.gateway = PEER_IP;
     assert_string_equal(ask(f, "server set 1 0 203.0.113.2 9000" KEYS), "{\"ok\":true}");
 }
 
@@ -166,7 +167,7 @@ static void test_neighbours_are_bounded(void **state)
     int nb = 0;
 
     for (uint32_t i = 1; i <= 5000; i++)
-        neighbours_learn(&f->worker.neighbours, 0, IP(198, 18, 0, 0) + i, PEER_MAC, NEIGHBOUR_BY_ARP);
+        neighbours_learn(&f->worker.neighbours, 0, (struct ip_addr){.lo = PEER_IP.lo + i}, PEER_MAC, NEIGHBOUR_BY_ARP);
     ask(f, "neighbours");
     assert_non_null(strstr(f->answer, "\"mac\":\"02:00:00:00:00:01\",\"state\":\"proven\""));
     for (const char *at = f->answer; (at = strstr(at, "\"ip\"")); at++)

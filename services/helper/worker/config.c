@@ -4,7 +4,6 @@
  */
 #include "config.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -61,29 +60,28 @@ static bool read_number(const struct option *o, const char *value, uint32_t *out
     return true;
 }
 
-static bool read_address(const char *value, uint32_t *out)
+static bool read_address(const char *value, struct ip_addr *out)
 {
-    struct in_addr address;
-
-    if (inet_pton(AF_INET, value, &address) != 1)
-        return false;
-    *out = ntohl(address.s_addr);
-    return ipv4_is_unicast(*out);
+    return ip_parse(value, out) && ip_is_unicast(*out);
 }
 
-/* Fills ip and, behind it in the struct, prefix_len. */
-static bool read_prefix(const struct option *o, const char *value, uint32_t *out)
+/* Fills ip and prefix_len. IPv4 has 32 bits, the last two of which are hosts. */
+static bool read_prefix(const struct option *o, const char *value, struct worker_config *config)
 {
-    _Static_assert(offsetof(struct worker_config, prefix_len) == offsetof(struct worker_config, ip) + sizeof(uint32_t),
-                   "prefix_len follows ip");
-    char address[INET_ADDRSTRLEN];
+    enum { IPV4_MOST = 30, IPV4_OFFSET = 96 };
+    char address[IP_TEXT_BYTES];
     const char *slash = strchr(value, '/');
 
     if (!slash || (size_t)(slash - value) >= sizeof(address))
         return false;
     memcpy(address, value, (size_t)(slash - value));
     address[slash - value] = '\0';
-    return read_address(address, out) && read_number(o, slash + 1, out + 1);
+    if (!read_address(address, &config->ip) || !read_number(o, slash + 1, &config->prefix_len))
+        return false;
+    if (!ip_is_v4(config->ip))
+        return true;
+    config->prefix_len += IPV4_OFFSET;
+    return config->prefix_len <= IPV4_OFFSET + IPV4_MOST;
 }
 
 static bool read_word(const char *value, const char *no, const char *yes, uint32_t *out)
@@ -117,7 +115,7 @@ static bool read_value(const struct option *o, const char *value, struct worker_
     case KEY:
         return hex_decode(value, strlen(value), field, 16);
     case PREFIX:
-        return read_prefix(o, value, field);
+        return read_prefix(o, value, config);
     case ADDRESS:
         return *value == '\0' || read_address(value, field);
     case TEXT:
@@ -143,8 +141,8 @@ static int refuse_value(const struct option *o, unsigned line, char *error, size
         return fail(error, cap, "line %u: %s must be from %llu to %llu (%s)", line, o->key,
                     (unsigned long long)o->least, (unsigned long long)o->most, o->help);
     if (o->kind == PREFIX)
-        return fail(error, cap, "line %u: %s must be an IPv4 address with a prefix length from %llu to %llu (%s)", line,
-                    o->key, (unsigned long long)o->least, (unsigned long long)o->most, o->help);
+        return fail(error, cap, "line %u: %s must be an address of a host with its prefix length (%s)", line, o->key,
+                    o->help);
     if (o->kind == TEXT)
         return fail(error, cap, "line %u: %s must have from %llu to %llu characters (%s)", line, o->key,
                     (unsigned long long)o->least, (unsigned long long)o->most, o->help);
@@ -186,12 +184,12 @@ static int set_standards(struct worker_config *config, const bool *seen, char *e
 
 static int check_together(const struct worker_config *c, char *error, size_t cap)
 {
-    const struct station self = {.ip = c->ip, .netmask = UINT32_MAX << (32 - c->prefix_len)};
+    const struct station self = {.ip = c->ip, .mask = ip_mask(c->prefix_len)};
 
     if (!station_is_host(&self, c->ip))
         return fail(error, cap, "data_address is its network's own or broadcast address");
-    if (c->gateway &&
-        (!station_on_link(&self, c->gateway) || !station_is_host(&self, c->gateway) || c->gateway == c->ip))
+    if (!ip_is_none(c->gateway) &&
+        (!station_on_link(&self, c->gateway) || !station_is_host(&self, c->gateway) || ip_equal(c->gateway, c->ip)))
         return fail(error, cap, "gateway must be another host of data_address's network");
     if (c->client_port == c->trunk_port)
         return fail(error, cap, "client_port and trunk_port must differ");

@@ -11,13 +11,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ip.h"
+
 /*  kind, key,           field,           least, most,      default (NULL: required), what it is */
 #define CONFIG_OPTIONS(X)                                                                                              \
     X(NUMBER, "helper_id", helper_id, 1, 65535, NULL, "given by the registry")                                         \
     X(NUMBER, "incarnation", incarnation, 1, UINT32_MAX, NULL, "given by the registry, grows with each start")         \
     X(KEY, "cid_key", cid_key, 32, 32, NULL, "32 hex digits, given by the registry")                                   \
-    X(PREFIX, "data_address", ip, 8, 30, NULL, "our own IPv4 address and prefix length, 198.18.0.10/24")               \
-    X(ADDRESS, "gateway", gateway, 0, 0, "", "IPv4 address of the next hop off the link; empty: none")                 \
+    X(PREFIX, "data_address", ip, 8, 126, NULL, "our own address and prefix length: 198.18.0.10/24, fd00::10/64")      \
+    X(ADDRESS, "gateway", gateway, 0, 0, "", "address of the next hop off the link; empty: none")                      \
     X(NUMBER, "client_port", client_port, 1, 65535, "4701", "UDP port for C-frames of clients")                        \
     X(NUMBER, "trunk_port", trunk_port, 1, 65535, "4702", "UDP port for trunk batches of servers")                     \
     X(TEXT, "device", device, 1, 255, NULL, "DPDK device: net_af_packet0,iface=eth1 or a PCI address")                 \
@@ -38,7 +40,9 @@ enum config_idle { CONFIG_IDLE_SLEEP, CONFIG_IDLE_SPIN };
 struct worker_config {
     uint32_t helper_id, incarnation;
     uint8_t cid_key[16];
-    uint32_t ip, prefix_len, gateway; /* host order */
+    struct ip_addr ip;
+    uint32_t prefix_len;    /* bits of struct ip_addr: IPv4 counts 96 more than it says */
+    struct ip_addr gateway; /* or none */
     uint32_t client_port, trunk_port;
     char device[256];
     uint32_t hugepages; /* 0 or 1 */

@@ -30,9 +30,9 @@ static void test_a_good_file(void **state)
     assert_int_equal(c.helper_id, 3);
     assert_int_equal(c.incarnation, UINT32_MAX);
     assert_int_equal(c.cid_key[15], 15);
-    assert_int_equal(c.ip, 0xc612000a);
-    assert_int_equal(c.prefix_len, 24);
-    assert_int_equal(c.gateway, 0xc6120001);
+    assert_true(ip_equal(c.ip, ip_of_v4(0xc612000a)));
+    assert_int_equal(c.prefix_len, 96 + 24);
+    assert_true(ip_equal(c.gateway, ip_of_v4(0xc6120001)));
     assert_string_equal(c.device, "net_af_packet0,iface=eth1");
     assert_string_equal(c.control_socket, "/run/w.sock");
     assert_int_equal(c.hugepages, 1);
@@ -45,7 +45,7 @@ static void test_a_good_file(void **state)
     assert_int_equal(c.trunk_bytes_max, 1440);
     assert_int_equal(c.cpu, CONFIG_CPU_ANY);
     assert_int_equal(c.idle, CONFIG_IDLE_SLEEP);
-    assert_int_equal(c.gateway, 0);
+    assert_true(ip_is_none(c.gateway));
 }
 
 static const struct {
@@ -65,10 +65,12 @@ static const struct {
     {"helper_id=99999999999999999999999\n", "line 1: helper_id must be"},
     {"cid_key=00\n", "line 1: cid_key is not valid"},
     {"cid_key=000102030405060708090a0b0c0d0e0g\n", "line 1: cid_key is not valid (32 hex digits"},
-    {"data_address=198.18.0.10\n", "line 1: data_address must be an IPv4 address with a prefix length"},
+    {"data_address=198.18.0.10\n", "line 1: data_address must be an address of a host with its prefix length"},
     {"data_address=198.18.0.10/31\n", "line 1: data_address must be"},
     {"data_address=198.18.0/24\n", "line 1: data_address must be"},
-    {"data_address=2001:db8::1/64\n", "line 1: data_address must be"},
+    {"data_address=2001:db8::1/127\n", "line 1: data_address must be"},
+    {"data_address=ff02::1/64\n", "line 1: data_address must be"},
+    {"data_address=::ffff:1.2.3.4/64\n", "line 1: data_address must be"},
     {"data_address=224.0.0.1/24\n", "line 1: data_address must be"},
     {GOOD "gateway=198.18.1.1\n", "gateway must be another host"},
     {GOOD "gateway=198.18.0.10\n", "gateway must be another host"},

@@ -16,17 +16,21 @@
 #include "checksum.h"
 #include "parse.h"
 
-#define IP(a, b, c, d) ((uint32_t)(a) << 24 | (b) << 16 | (c) << 8 | (d))
+#define IP4(a, b, c, d) ((uint32_t)(a) << 24 | (b) << 16 | (c) << 8 | (d))
+#define IP(a, b, c, d)                                                                                                 \
+    {                                                                                                                  \
+        .lo = IPV4_MAPPED | IP4(a, b, c, d)                                                                            \
+    }
 
 static const struct station SELF = {
     .mac = {2, 0, 0, 0, 0, 10},
     .ip = IP(198, 18, 0, 10),
-    .netmask = IP(255, 255, 255, 0),
+    .mask = {.hi = UINT64_MAX, .lo = UINT64_C(0xffffffffffffff00)},
     .client_port = 4701,
     .trunk_port = 4702,
 };
 static const uint8_t PEER_MAC[MAC_BYTES] = {2, 0, 0, 0, 0, 1};
-#define PEER_IP IP(198, 18, 0, 1)
+static const struct ip_addr PEER_IP = IP(198, 18, 0, 1);
 
 /* Recomputes the IPv4 header checksum. */
 static inline void fix_ip_checksum(uint8_t *frame)
@@ -46,8 +50,8 @@ static inline size_t ipv4_frame(uint8_t *frame, uint8_t protocol, size_t payload
     write16(frame + IPV4_LENGTH, (uint32_t)(IPV4_BYTES + payload_len));
     frame[IPV4_TTL] = 64;
     frame[IPV4_PROTOCOL] = protocol;
-    write32(frame + IPV4_SRC, PEER_IP);
-    write32(frame + IPV4_DST, SELF.ip);
+    write32(frame + IPV4_SRC, (uint32_t)PEER_IP.lo);
+    write32(frame + IPV4_DST, (uint32_t)SELF.ip.lo);
     fix_ip_checksum(frame);
     return ETHER_BYTES + IPV4_BYTES + payload_len;
 }
@@ -74,6 +78,13 @@ static inline enum parse_kind parse_exact(const uint8_t *frame, size_t len, stru
     enum parse_kind kind = parse_frame(&SELF, exact, len, out);
     free(exact);
     return kind;
+}
+
+static inline void assert_ip(struct ip_addr got, struct ip_addr wanted)
+{
+    char text[2][IP_TEXT_BYTES];
+    if (!ip_equal(got, wanted))
+        fail_msg("%s, not %s", ip_text(got, text[0]), ip_text(wanted, text[1]));
 }
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Ethernet II, ARP (RFC 826), IPv4 (RFC 791), ICMP (RFC 792) and UDP (RFC 768): sizes, offsets from the start of the
- * frame, and the numbers in them. Frames are bytes; nothing is cast onto them.
+ * Ethernet II, ARP (RFC 826), IPv4 (RFC 791), IPv6 (RFC 8200), ICMP (RFC 792), ICMPv6 (RFC 4443) with neighbour
+ * discovery (RFC 4861), and UDP (RFC 768): sizes, offsets from the start of the frame, and the numbers in them. Frames
+ * are bytes; nothing is cast onto them.
  */
 #ifndef POSTMAN_HEADERS_H
 #define POSTMAN_HEADERS_H
@@ -18,6 +19,7 @@ enum {
     ETHER_BYTES = 14,
     ETHER_TYPE_IPV4 = 0x0800,
     ETHER_TYPE_ARP = 0x0806,
+    ETHER_TYPE_IPV6 = 0x86dd,
 
     ARP_HARDWARE = ETHER_BYTES, /* hardware 2, protocol 2, their lengths 1 and 1, operation 2 */
     ARP_OPERATION = ETHER_BYTES + 6,
@@ -49,12 +51,38 @@ enum {
     PROTOCOL_UDP = 17,
     TTL_OURS = 64,
 
+    IPV6 = ETHER_BYTES,
+    IPV6_BYTES = 40,
+    IPV6_CLASS_SHIFT = 4, /* of the first two bytes: version 4 bits, DSCP 6, ECN 2, flow label */
+    IPV6_LENGTH = IPV6 + 4, /* of what follows the header */
+    IPV6_NEXT = IPV6 + 6,
+    IPV6_HOP_LIMIT = IPV6 + 7,
+    IPV6_SRC = IPV6 + 8,
+    IPV6_DST = IPV6 + 24,
+    PROTOCOL_IPV6_FRAGMENT = 44,
+    PROTOCOL_ICMPV6 = 58,
+
     UDP_BYTES = 8, /* source 2, destination 2, length 2, checksum 2 */
     UDP_FRAME_BYTES = ETHER_BYTES + IPV4_BYTES + UDP_BYTES,
+    UDP6_FRAME_BYTES = ETHER_BYTES + IPV6_BYTES + UDP_BYTES,
 
     ICMP_BYTES = 8, /* type 1, code 1, checksum 2, identifier 2, sequence 2 */
     ICMP_ECHO_REPLY = 0,
     ICMP_ECHO_REQUEST = 8,
+    ICMPV6_ECHO_REQUEST = 128,
+    ICMPV6_ECHO_REPLY = 129,
+
+    ICMPV6_SOLICITATION = 135,
+    ICMPV6_ADVERTISEMENT = 136,
+    ND_FLAGS = 4, /* of an advertisement; offsets from the ICMPv6 message */
+    ND_TARGET = 8,
+    ND_BYTES = 24, /* before the options */
+    ND_SOLICITED = 0x40,
+    ND_OVERRIDE = 0x20,
+    ND_OPTION_SOURCE = 1,
+    ND_OPTION_TARGET = 2,
+    ND_OPTION_BYTES = 8, /* type 1, length 1, Ethernet address 6 */
+    ND_HOP_LIMIT = 255,  /* no router lets another one through: the sender is on the link */
 
     ETHER_FRAME_BYTES_MIN = 60, /* without its checksum; shorter ones are padded by the sender */
 };

@@ -10,6 +10,7 @@
 
 #include "arp.h"
 #include "icmp.h"
+#include "nd.h"
 #include "output.h"
 
 /* Frames whose first cache line is asked for ahead of the one being parsed. */
@@ -47,6 +48,25 @@ static void take_arp(struct worker *w, struct rte_mbuf *m)
     output_frame(w, m);
 }
 
+static void take_nd(struct worker *w, struct rte_mbuf *m, const struct parsed *in)
+{
+    uint8_t *frame = rte_pktmbuf_mtod(m, uint8_t *);
+    struct nd nd;
+    enum worker_drop reason = nd_parse(&w->self, frame, in, &nd);
+
+    if (reason != DROP_NONE)
+        return drop(w, m, reason);
+    neighbours_learn(&w->neighbours, w->now_us, nd.sender, nd.mac,
+                     nd.is_announcement ? NEIGHBOUR_BY_ANNOUNCEMENT : NEIGHBOUR_BY_ARP);
+    if (!nd.is_solicitation)
+        return rte_pktmbuf_free(m);
+    w->stats.arp_requests_in++;
+    if (rte_pktmbuf_tailroom(m) + m->data_len < ND_FRAME_BYTES)
+        return drop(w, m, DROP_ND_MALFORMED);
+    resize(m, nd_write_advertisement(frame, &w->self, nd.sender, nd.mac));
+    output_frame(w, m);
+}
+
 static void take_echo(struct worker *w, struct rte_mbuf *m, const struct parsed *request)
 {
     resize(m, icmp_answer_echo(rte_pktmbuf_mtod(m, uint8_t *), request));
@@ -81,6 +101,8 @@ static void take_frame(struct worker *w, struct rte_mbuf *m)
         return take_datagram(w, m, &in, false);
     case PARSE_ARP:
         return take_arp(w, m);
+    case PARSE_ND:
+        return take_nd(w, m, &in);
     case PARSE_ECHO:
         return take_echo(w, m, &in);
     case PARSE_DROP:

@@ -145,7 +145,7 @@ static enum exit_status start_relay(void)
     neighbours_init(&worker.neighbours, cells, NEIGHBOURS_MAX, &outside);
     worker.config = &config;
     worker.self.ip = config.ip;
-    worker.self.netmask = UINT32_MAX << (32 - config.prefix_len);
+    worker.self.mask = ip_mask(config.prefix_len);
     worker.self.gateway = config.gateway;
     worker.self.client_port = (uint16_t)config.client_port;
     worker.self.trunk_port = (uint16_t)config.trunk_port;
@@ -190,13 +190,14 @@ enum { NB_PARTS = sizeof(PARTS) / sizeof(PARTS[0]) };
 static void say_ready(void)
 {
     const uint8_t *mac = port.mac;
+    char address[IP_TEXT_BYTES];
 
     printf("{\"event\":\"ready\",\"pid\":%d,\"helper_id\":%u,\"incarnation\":%u,"
-           "\"address\":\"%u.%u.%u.%u\",\"client_port\":%u,\"trunk_port\":%u,"
+           "\"address\":\"%s\",\"client_port\":%u,\"trunk_port\":%u,"
            "\"mac\":\"%02x:%02x:%02x:%02x:%02x:%02x\",\"driver\":\"%s\",\"doorbell\":%s}\n",
-           (int)getpid(), config.helper_id, config.incarnation, config.ip >> 24, config.ip >> 16 & 0xff,
-           config.ip >> 8 & 0xff, config.ip & 0xff, config.client_port, config.trunk_port, mac[0], mac[1], mac[2],
-           mac[3], mac[4], mac[5], port.driver, worker.doorbell == DOORBELL_NONE ? "false" : "true");
+           (int)getpid(), config.helper_id, config.incarnation, ip_text(config.ip, address), config.client_port,
+           config.trunk_port, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], port.driver,
+           worker.doorbell == DOORBELL_NONE ? "false" : "true");
     fflush(stdout);
 }
 

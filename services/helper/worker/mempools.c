@@ -10,7 +10,7 @@
 #include "worker.h"
 
 /* A payload's headers grow into the headroom (output.c), and its buffer holds the largest payload. */
-_Static_assert(RTE_PKTMBUF_HEADROOM >= UDP_FRAME_BYTES, "the headroom takes Ethernet, IPv4 and UDP headers");
+_Static_assert(RTE_PKTMBUF_HEADROOM >= UDP6_FRAME_BYTES, "the headroom takes Ethernet, IPv6 and UDP headers");
 _Static_assert(RTE_MBUF_DEFAULT_DATAROOM >= PMW_TRUNK_BYTES_MAX, "a buffer holds the largest trunk batch");
 
 #define CACHE_MBUFS 256

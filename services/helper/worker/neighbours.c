@@ -27,18 +27,18 @@ void neighbours_init(struct neighbours *t, void *mem, uint32_t max, const struct
 }
 
 /* Fibonacci hashing (Knuth 6.4): neighbours' addresses mostly differ in their low bits. */
-static struct neighbour *bucket_of(const struct neighbours *t, uint32_t ip)
+static struct neighbour *bucket_of(const struct neighbours *t, struct ip_addr ip)
 {
-    uint32_t hash = ip * UINT32_C(2654435769);
-    return t->cells + (size_t)((hash >> 8) & (t->nb_buckets - 1)) * NEIGHBOUR_WAYS;
+    uint64_t hash = (ip.lo ^ ip.hi) * UINT64_C(0x9e3779b97f4a7c15);
+    return t->cells + (size_t)((hash >> 32) & (t->nb_buckets - 1)) * NEIGHBOUR_WAYS;
 }
 
-static struct neighbour *find(const struct neighbours *t, uint32_t ip)
+static struct neighbour *find(const struct neighbours *t, struct ip_addr ip)
 {
     struct neighbour *cells = bucket_of(t, ip);
 
     for (int way = 0; way < NEIGHBOUR_WAYS; way++)
-        if (cells[way].state != NEIGHBOUR_FREE && cells[way].ip == ip)
+        if (cells[way].state != NEIGHBOUR_FREE && ip_equal(cells[way].ip, ip))
             return &cells[way];
     return NULL;
 }
@@ -65,7 +65,7 @@ static void forget(struct neighbours *t, struct neighbour *n)
 }
 
 /* A free cell of the bucket, made by forgetting the longest unused neighbour if need be. */
-static struct neighbour *take_cell(struct neighbours *t, uint32_t ip)
+static struct neighbour *take_cell(struct neighbours *t, struct ip_addr ip)
 {
     struct neighbour *cells = bucket_of(t, ip), *oldest = &cells[0];
 
@@ -98,7 +98,7 @@ static bool needs_proof(const struct neighbour *n, uint64_t now)
 }
 
 /* NULL: too many are being asked for. */
-static struct neighbour *begin_asking(struct neighbours *t, uint64_t now, uint32_t ip)
+static struct neighbour *begin_asking(struct neighbours *t, uint64_t now, struct ip_addr ip)
 {
     if (t->nb_asking == NEIGHBOURS_ASKING_MAX)
         return NULL;
@@ -109,13 +109,13 @@ static struct neighbour *begin_asking(struct neighbours *t, uint64_t now, uint32
     return n;
 }
 
-void neighbours_expect(struct neighbours *t, uint64_t now, uint32_t ip)
+void neighbours_expect(struct neighbours *t, uint64_t now, struct ip_addr ip)
 {
     if (!find(t, ip))
         begin_asking(t, now, ip);
 }
 
-bool neighbours_send(struct neighbours *t, uint64_t now, uint32_t ip, void *packet)
+bool neighbours_send(struct neighbours *t, uint64_t now, struct ip_addr ip, void *packet)
 {
     struct neighbour *n = find(t, ip);
 
@@ -152,7 +152,7 @@ static void become_known(struct neighbours *t, struct neighbour *n, const uint8_
     memcpy(n->mac, mac, MAC_BYTES);
 }
 
-void neighbours_learn(struct neighbours *t, uint64_t now, uint32_t ip, const uint8_t mac[MAC_BYTES],
+void neighbours_learn(struct neighbours *t, uint64_t now, struct ip_addr ip, const uint8_t mac[MAC_BYTES],
                       enum neighbour_source source)
 {
     struct neighbour *n = find(t, ip);

@@ -4,8 +4,9 @@
  * addresses being asked for at once, at most NEIGHBOUR_PENDING_MAX packets waiting for each. No DPDK: packets are
  * opaque here.
  *
- * What ARP says is believed. What the source of an accepted datagram says is believed only about an address that
- * nothing is known of yet (its sender may lie); when it contradicts, we ask again by ARP.
+ * What ARP (in IPv6 neighbour discovery: the same is meant below) says is believed. What the source of an accepted
+ * datagram says is believed only about an address that nothing is known of yet (its sender may lie); when it
+ * contradicts, we ask again by ARP.
  *
  * Timers, all driven by neighbours_tick and by use:
  *   asking   every 250 ms, given up after 4 requests
@@ -15,7 +16,7 @@
 #ifndef POSTMAN_NEIGHBOURS_H
 #define POSTMAN_NEIGHBOURS_H
 
-#include "headers.h"
+#include "ip.h"
 
 enum {
     NEIGHBOUR_WAYS = 4,
@@ -32,7 +33,7 @@ enum neighbour_source {
 };
 
 struct neighbour {
-    uint32_t ip;
+    struct ip_addr ip;
     uint8_t mac[MAC_BYTES];
     uint8_t state;
     uint8_t nb_asked, nb_pending;
@@ -45,7 +46,7 @@ struct neighbour {
 
 struct neighbours_ports { /* what happens outside */
     void *ctx;
-    void (*ask)(void *ctx, uint32_t ip);                                 /* send an ARP request */
+    void (*ask)(void *ctx, struct ip_addr ip);                           /* send an ARP request, or a solicitation */
     void (*send)(void *ctx, void *packet, const uint8_t mac[MAC_BYTES]); /* a waiting packet may go */
     void (*give_up)(void *ctx, void *packet);                            /* a waiting packet may not */
 };
@@ -64,11 +65,11 @@ size_t neighbours_bytes(uint32_t max);
 void neighbours_init(struct neighbours *t, void *mem, uint32_t max, const struct neighbours_ports *ports);
 /* The packet's way: sent at once, or when ARP answers (true); false when nothing more may wait: it stays the caller's.
  */
-bool neighbours_send(struct neighbours *t, uint64_t now, uint32_t ip, void *packet);
+bool neighbours_send(struct neighbours *t, uint64_t now, struct ip_addr ip, void *packet);
 /* Packets for ip are to be expected: asks now, so that they need not wait. */
-void neighbours_expect(struct neighbours *t, uint64_t now, uint32_t ip);
+void neighbours_expect(struct neighbours *t, uint64_t now, struct ip_addr ip);
 /* ip is at mac, says that source. Sends what waited for it. */
-void neighbours_learn(struct neighbours *t, uint64_t now, uint32_t ip, const uint8_t mac[MAC_BYTES],
+void neighbours_learn(struct neighbours *t, uint64_t now, struct ip_addr ip, const uint8_t mac[MAC_BYTES],
                       enum neighbour_source source);
 /* Retries and gives up asking; forgets a bounded number of idle ones. Call each 10 ms or so. */
 void neighbours_tick(struct neighbours *t, uint64_t now);

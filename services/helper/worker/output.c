@@ -9,6 +9,7 @@
 
 #include "arp.h"
 #include "build.h"
+#include "nd.h"
 
 /* A port that takes nothing this many times in a row is full: waiting longer would only lose received packets instead.
  */
@@ -71,24 +72,23 @@ static void sink_send(void *ctx, uint8_t *payload, size_t len, const struct pmw_
     struct worker *w = ctx;
     struct rte_mbuf *m = mbuf_of(payload);
 
-    if (to->family != 4)
-        return drop(w, m, DROP_OUT_FAMILY);
     const struct build_udp headers = {
-        .dst_ip = read32(to->ip),
+        .dst_ip = ip_of_addr(to),
         .src_port = to_server ? w->self.trunk_port : w->self.client_port,
         .dst_port = to->port,
         .ip_id = w->ip_id++,
         .ecn = to_server ? ECN_ECT0 : ECN_NONE,
     };
-    uint32_t hop = station_next_hop(&w->self, headers.dst_ip);
-    if (!station_is_host(&w->self, headers.dst_ip) || headers.dst_ip == w->self.ip || to->port == 0)
+    struct ip_addr hop = station_next_hop(&w->self, headers.dst_ip);
+    if (ip_is_v4(headers.dst_ip) != ip_is_v4(w->self.ip))
+        return drop(w, m, DROP_OUT_FAMILY);
+    if (!station_is_host(&w->self, headers.dst_ip) || ip_equal(headers.dst_ip, w->self.ip) || to->port == 0)
         return drop(w, m, DROP_OUT_ADDRESS);
-    if (hop == 0)
+    if (ip_is_none(hop))
         return drop(w, m, DROP_OUT_NO_ROUTE);
 
     rte_pktmbuf_append(m, (uint16_t)len);
-    build_udp_headers(payload, len, &w->self, &headers);
-    rte_pktmbuf_prepend(m, UDP_FRAME_BYTES);
+    rte_pktmbuf_prepend(m, (uint16_t)build_udp_headers(payload, len, &w->self, &headers));
     if (!neighbours_send(&w->neighbours, w->now_us, hop, m))
         drop(w, m, DROP_OUT_PENDING);
 }
@@ -100,7 +100,7 @@ struct relay_sink output_sink(struct worker *w)
 
 /* --- the neighbour table's outside ------------------------------------------------------------------------------- */
 
-static void neighbour_ask(void *ctx, uint32_t ip)
+static void neighbour_ask(void *ctx, struct ip_addr ip)
 {
     struct worker *w = ctx;
     struct rte_mbuf *m = rte_pktmbuf_alloc(w->pool);
@@ -109,7 +109,10 @@ static void neighbour_ask(void *ctx, uint32_t ip)
         w->stats.drops[DROP_NO_MBUF]++;
         return;
     }
-    arp_write_request((uint8_t *)rte_pktmbuf_append(m, ETHER_FRAME_BYTES_MIN), &w->self, ip);
+    if (ip_is_v4(ip))
+        arp_write_request((uint8_t *)rte_pktmbuf_append(m, ETHER_FRAME_BYTES_MIN), &w->self, ip);
+    else
+        nd_write_solicitation((uint8_t *)rte_pktmbuf_append(m, ND_FRAME_BYTES), &w->self, ip);
     w->stats.arp_requests_out++;
     output_frame(w, m);
 }

@@ -9,44 +9,52 @@
 #define POSTMAN_PARSE_H
 
 #include "drop.h"
-#include "headers.h"
-#include "postman/wire.h"
+#include "ip.h"
 
 enum parse_kind {
     PARSE_DROP,
     PARSE_CLIENT, /* UDP payload for the client port */
     PARSE_TRUNK,  /* UDP payload for the trunk port */
     PARSE_ARP,
+    PARSE_ND,   /* IPv6 neighbour discovery, its checksum right */
     PARSE_ECHO, /* ICMP echo request to us */
 };
 
-/* Who we are on the link. */
+/* Who we are on the link. A helper speaks the version of its address, and no other. */
 struct station {
     uint8_t mac[MAC_BYTES];
-    uint32_t ip, netmask; /* host order */
-    uint32_t gateway;     /* 0: none */
+    struct ip_addr ip, mask;
+    struct ip_addr gateway; /* or none */
     uint16_t client_port, trunk_port;
 };
 
-static inline bool station_on_link(const struct station *self, uint32_t ip)
+static inline bool ip_is_link_local(struct ip_addr ip)
 {
-    return ((ip ^ self->ip) & self->netmask) == 0;
+    return ip.hi >> 54 == 0xfe80 >> 6;
 }
-/* Who on the link takes packets for ip; 0: nobody. */
-static inline uint32_t station_next_hop(const struct station *self, uint32_t ip)
+static inline bool station_on_link(const struct station *self, struct ip_addr ip)
+{
+    bool same = (((ip.hi ^ self->ip.hi) & self->mask.hi) | ((ip.lo ^ self->ip.lo) & self->mask.lo)) == 0;
+    return same || ip_is_link_local(ip); /* of IPv6: where gateways and the kernel's own questions are */
+}
+/* Who on the link takes packets for ip; or none. */
+static inline struct ip_addr station_next_hop(const struct station *self, struct ip_addr ip)
 {
     return station_on_link(self, ip) ? ip : self->gateway;
 }
-/* Neither the network's own address nor its broadcast address. */
-static inline bool station_is_host(const struct station *self, uint32_t ip)
+/* An address of our version that names one host: of IPv4 neither the network's own address nor its broadcast address.
+ */
+static inline bool station_is_host(const struct station *self, struct ip_addr ip)
 {
-    uint32_t host = ip & ~self->netmask;
-    return ipv4_is_unicast(ip) && (!station_on_link(self, ip) || (host != 0 && host != ~self->netmask));
+    if (ip_is_v4(ip) != ip_is_v4(self->ip) || !ip_is_unicast(ip))
+        return false;
+    uint64_t host = ip.lo & ~self->mask.lo;
+    return !ip_is_v4(ip) || !station_on_link(self, ip) || (host != 0 && host != ~self->mask.lo);
 }
 
 struct parsed {
     enum worker_drop reason; /* with PARSE_DROP */
-    uint32_t src_ip;         /* IPv4 kinds */
+    struct ip_addr src_ip;   /* IP kinds */
     struct pmw_addr from;    /* UDP kinds */
     const uint8_t *payload;  /* of UDP; the ICMP message of an echo */
     uint16_t payload_len;

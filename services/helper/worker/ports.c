@@ -34,14 +34,14 @@ int ports_find(struct port *out, char *error, size_t error_cap)
 }
 
 /* net_ring has no address at all. Bit 1 of the first byte says: locally administered (IEEE 802). */
-static void make_mac(uint8_t *mac, uint32_t ip)
+static void make_mac(uint8_t *mac, struct ip_addr ip)
 {
     mac[0] = 0x02;
     mac[1] = 'P';
-    write32(mac + 2, ip);
+    write32(mac + 2, (uint32_t)ip.lo);
 }
 
-static int read_mac(struct port *p, uint32_t ip)
+static int read_mac(struct port *p, struct ip_addr ip)
 {
     struct rte_ether_addr mac;
     int result = rte_eth_macaddr_get(p->id, &mac);
@@ -54,7 +54,7 @@ static int read_mac(struct port *p, uint32_t ip)
     return 0;
 }
 
-int ports_start(struct port *p, struct rte_mempool *pool, uint32_t ip, char *error, size_t error_cap)
+int ports_start(struct port *p, struct rte_mempool *pool, struct ip_addr ip, char *error, size_t error_cap)
 {
     const struct rte_eth_conf conf = {.rxmode = {.mq_mode = RTE_ETH_MQ_RX_NONE}};
     int socket = rte_eth_dev_socket_id(p->id), result;

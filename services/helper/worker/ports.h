@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "headers.h"
+#include "ip.h"
 
 struct rte_mempool;
 
@@ -22,7 +22,7 @@ struct port {
 /* The first port that EAL has. 0, or -1 with a one-line cause. */
 int ports_find(struct port *out, char *error, size_t error_cap);
 /* ip: a device without an Ethernet address gets a locally administered one made of it. */
-int ports_start(struct port *p, struct rte_mempool *pool, uint32_t ip, char *error, size_t error_cap);
+int ports_start(struct port *p, struct rte_mempool *pool, struct ip_addr ip, char *error, size_t error_cap);
 void ports_stop(struct port *p);
 
 #endif

@@ -36,6 +36,15 @@ async def test_resolve_by_name_by_address_and_by_service(
         await refused(ProblemType.NO_VCL_SERVER, 404, nothing)
 
 
+async def test_a_server_is_offered_helpers_of_its_ip_version(
+    servers: Servers, helpers: Helpers, resolver: Resolver
+) -> None:
+    await serving(helpers)
+    await register_server(servers, data_address="fd00::9")
+    resolved = await resolver.by_service("echo", "c")
+    assert resolved.helpers == []
+
+
 async def test_the_token_is_what_the_server_checks(servers: Servers, resolver: Resolver, clock: Clock) -> None:
     granted = await register_server(servers)
     resolved = await resolver.by_service("echo", "client 1")

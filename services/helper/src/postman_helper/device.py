@@ -8,7 +8,8 @@ import os
 import re
 import socket
 import struct
-from ipaddress import IPv4Address, IPv4Interface
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from pathlib import Path
 from typing import Final
 
@@ -25,9 +26,12 @@ _PCI_ADDRESS: Final = re.compile(r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-
 _SIOCGIFADDR: Final = 0x8915
 _SIOCGIFNETMASK: Final = 0x891B
 _IFREQ: Final = struct.Struct("16s 4x 4s 16x")
+# Linux: address, index, prefix length (both in hex), scope, flags, name
+_IPV6_ADDRESSES: Final = Path("/proc/net/if_inet6")
+_SCOPE_GLOBAL: Final = "00"
 
 
-def complete(device: str | None, address: IPv4Interface) -> str:
+def complete(device: str | None, address: IPv4Interface | IPv6Interface) -> str:
     """The device with all its parameters. Without one: af_packet on the interface whose subnet holds the address."""
     if device is None:
         device = f"{_AF_PACKET}0,iface={_interface_for(address)}"
@@ -53,10 +57,11 @@ def check(device: str) -> None:
             )
 
 
-def _interface_for(address: IPv4Interface) -> str:
-    interfaces = _interfaces()
+def _interface_for(address: IPv4Interface | IPv6Interface) -> str:
+    interfaces: Mapping[str, IPv4Interface | IPv6Interface]
+    interfaces = _ipv4_interfaces() if address.version == 4 else _ipv6_interfaces()
     found = [name for name, own in interfaces.items() if address.ip in own.network]
-    here = ", ".join(f"{name} {own}" for name, own in interfaces.items()) or "none with an IPv4 address"
+    here = ", ".join(f"{name} {own}" for name, own in interfaces.items()) or f"none with IPv{address.version}"
     repair = "Correct POSTMAN_HELPER_DATA_ADDRESS, or set POSTMAN_HELPER_DEVICE (net_af_packet0,iface=NAME)"
     if len(found) != 1:
         raise SettingsError(f"{len(found)} interfaces have {address.ip} in their subnet. Here are: {here}. {repair}")
@@ -68,7 +73,7 @@ def _interface_for(address: IPv4Interface) -> str:
     return found[0]
 
 
-def _interfaces() -> dict[str, IPv4Interface]:
+def _ipv4_interfaces() -> dict[str, IPv4Interface]:
     """The interfaces that have an IPv4 address, with their first one."""
     found = {}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
@@ -78,6 +83,20 @@ def _interfaces() -> dict[str, IPv4Interface]:
             except OSError:  # it has none, or has just gone
                 continue
             found[name] = IPv4Interface(f"{address}/{mask}")
+    return found
+
+
+def _ipv6_interfaces() -> dict[str, IPv6Interface]:
+    """The interfaces that have a global IPv6 address, with their first one."""
+    found: dict[str, IPv6Interface] = {}
+    try:
+        lines = _IPV6_ADDRESSES.read_text("ascii").splitlines()
+    except FileNotFoundError:  # a kernel without IPv6
+        return found
+    for line in lines:
+        address, _, prefix_len, scope, _, name = line.split()
+        if scope == _SCOPE_GLOBAL:
+            found.setdefault(name, IPv6Interface((IPv6Address(int(address, 16)), int(prefix_len, 16))))
     return found
 
 

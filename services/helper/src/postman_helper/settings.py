@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from pathlib import Path
 from typing import ClassVar, Final, Literal
 
@@ -36,9 +36,10 @@ class HelperSettings(PostmanSettings):
 
     helper_name: Name = Field(default_factory=lambda: socket.gethostname().split(".")[0])
     helper_site: Name | None = None
-    helper_data_address: IPv4Interface
-    """The worker's own address with its prefix length, such as 198.18.0.10/24; the kernel must not have it."""
-    helper_gateway: IPv4Address | None = None
+    helper_data_address: IPv4Interface | IPv6Interface
+    """The worker's own address with its prefix length: 198.18.0.10/24 or fd00::10/64. The kernel must not have it. The
+    helper serves clients and servers of this IP version."""
+    helper_gateway: IPv4Address | IPv6Address | None = None
     """The next hop to clients and servers that are not on the link."""
     helper_device: str | None = Field(default=None, min_length=1, max_length=255, pattern=r"^[!-~]+$")
     """A DPDK device: `net_af_packet0,iface=eth1`, `net_af_xdp0,iface=eth1`, a PCI address, ... See device.py."""
@@ -58,9 +59,14 @@ class HelperSettings(PostmanSettings):
 
     @field_validator("helper_data_address")
     @classmethod
-    def _has_prefix(cls, value: IPv4Interface) -> IPv4Interface:
-        if not 8 <= value.network.prefixlen <= 30 or value.ip in (value.network[0], value.network[-1]):
-            raise ValueError("must be the address of a host with a prefix length of 8 to 30, such as 198.18.0.10/24")
+    def _has_prefix(cls, value: IPv4Interface | IPv6Interface) -> IPv4Interface | IPv6Interface:
+        edges = (value.network[0], value.network[-1]) if value.version == 4 else (value.network[0],)
+        longest = 30 if value.version == 4 else 126
+        if not 8 <= value.network.prefixlen <= longest or value.ip in edges:
+            raise ValueError(
+                f"must be the address of a host with a prefix length of 8 to {longest}, such as 198.18.0.10/24 or "
+                "fd00::10/64"
+            )
         return value
 
     @cached_property

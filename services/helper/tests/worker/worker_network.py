@@ -84,7 +84,7 @@ class WorkerNetwork:
     def udp(self, ip: str, port: int = 0) -> socket.socket:
         """A kernel UDP socket of the edge."""
         with _inside(self.edge.pid):
-            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sock = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         sock.settimeout(DEADLINE_S)
         sock.bind((ip, port))

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Final
 
 from postman_contracts.problems import ProblemType
@@ -123,20 +124,23 @@ class Resolver:
         granted = await self._grant(server, client)
         assignments = await self._assignments.of_service(server.spec.service)
         assignment = assignments.match(place)
-        usable, suspects = await self._usable()
+        usable, suspects = await self._usable(server)
         offered = helpers_in_order(usable, client, assignment, suspects)
         self.counters["found" if offered else "without_helper"] += 1
         epoch = assignments.epoch if assignment else None
         return Resolved(server, choose_shard(server, client), granted, offered, epoch)
 
-    async def _usable(self) -> tuple[list[Helper], set[int]]:
-        """The helpers that may be offered now, and which of them health suspects."""
+    async def _usable(self, server: Server) -> tuple[list[Helper], set[int]]:
+        """The helpers that may be offered now for this server, and which of them health suspects. A helper has one IP
+        version and reaches servers of that one only."""
+        version = ip_address(server.spec.data_address).version
         helpers, now = await self._helpers.get("usable", self._load_helpers), self._context.clock()
         usable, suspects = [], set()
         for known in helpers:
             helper = self._with_pulse(known) if known.lease_expires_at > now else None
             verdict = self._verdicts.on_helper(known.helper_id, known.incarnation)
-            if helper is not None and verdict != "down":
+            same_version = ip_address(known.spec.data_address).version == version
+            if helper is not None and verdict != "down" and same_version:
                 usable.append(helper)
                 if verdict == "suspect":
                     suspects.add(helper.helper_id)
