@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An attacker at the switch of a lab. Runs inside the switch's namespace:
+
+    attacker.py CLIENT_PCAP SERVER_PCAP ATTEMPT DEVICE TARGET_IP COUNT SPOOFED_MAC SPOOFED_IP
+
+The captures are what an attacker on the path of the client's leg, and of a trunk, has seen. An attempt makes hostile UDP
+payloads of them; they leave from the live sender's address, or from the spoofed one. Prints what was sent as JSON. The
+same seed each time.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
+from scapy.packet import Packet
+from scapy.utils import PcapReader
+
+VERSION = 1 << 5
+DATA, ACK, OPEN, OPEN_COOKIE, OPEN_ACK, RESUME, RESUME_ACK = 0, 1, 2, 3, 4, 5, 6
+PATH_CHALLENGE, PROBE, PONG, BUSY, STATELESS_RESET, RESET, REFUSED, TRUNK = 7, 9, 10, 12, 13, 14, 17, 31
+# Bytes of the frames that servers answer clients with, of libs/wire/include/postman/wire.h.
+ANSWERS = {OPEN_COOKIE: 56, OPEN_ACK: 76, RESUME_ACK: 52, PATH_CHALLENGE: 48, REFUSED: 44}
+
+
+def type_of(payload: bytes) -> int:
+    return payload[0] & 0x1F if payload and payload[0] >> 5 == 1 else -1
+
+
+@dataclass
+class Seen:
+    """What the captures hold for one target."""
+
+    live: list[Packet]  # sent to the target
+    frames: dict[int, list[bytes]]  # C-frames of clients, by type
+    rng: random.Random
+
+    def one(self, kind: int) -> bytes:
+        return self.rng.choice(self.frames[kind])
+
+    @property
+    def cid(self) -> bytes:
+        return self.one(DATA)[4:12]
+
+    @property
+    def session(self) -> bytes:
+        return self.one(OPEN)[4:12]
+
+
+def control(kind: int, name: bytes, epoch: int, body: bytes) -> bytes:
+    return struct.pack(">BBBB8sI", VERSION | kind, 0, epoch & 0xFF, 0, name, epoch) + body
+
+
+def forged_resume(seen: Seen) -> bytes:
+    """A whole one of the live session, for a later epoch by the direct path; only its MAC is a guess."""
+    rng, server_and_shard = seen.rng, seen.one(OPEN)[24:27]
+    body = rng.randbytes(8) + server_and_shard[:2] + bytes(2) + bytes([0, server_and_shard[2], 0, 0]) + rng.randbytes(16)
+    return control(RESUME, seen.session, rng.randrange(2, 300), body)
+
+
+def injected_data(seen: Seen, cid: bytes) -> bytes:
+    """64 bytes for a connection, with guessed numbers and a guessed check."""
+    rng = seen.rng
+    head = struct.pack(">BBBB8sIIHH", VERSION | DATA, 0x80, rng.choice((1, 2, 3)), 0, cid, rng.randrange(1 << 16) * 64,
+                       rng.randrange(1 << 16) * 64, rng.randrange(1 << 11), 64)
+    return head + rng.randbytes(64 + 4)
+
+
+def forged_answer(seen: Seen) -> bytes:
+    """Any answer of a server to the live session or one of its connections, with a guessed MAC or token."""
+    rng = seen.rng
+    kind = rng.choice([*ANSWERS, RESET, STATELESS_RESET])
+    if kind == STATELESS_RESET:
+        return bytes([VERSION | kind, 0, 0, 0]) + seen.cid + rng.randbytes(16)
+    if kind == RESET:
+        return control(kind, seen.cid, 1, rng.randbytes(8) + bytes([1, 0, 0, 0]) + rng.randbytes(16))
+    body = bytearray(rng.randbytes(ANSWERS[kind] - 16))
+    if kind == OPEN_ACK:
+        body[0:8] = seen.one(OPEN)[16:24]  # a nonce that was used
+    return control(kind, seen.session, rng.randrange(1, 4), bytes(body))
+
+
+def forged_hint(seen: Seen) -> bytes:
+    """BUSY for bytes in flight, and PONG that says "draining": the two frames without a MAC."""
+    rng, data = seen.rng, seen.one(DATA)
+    if rng.random() < 0.5:
+        return bytes([VERSION | BUSY, 0, 0, 0]) + data[4:16] + struct.pack(">IHH", 0xFFFFFFFF, 1, 0)
+    nonce = seen.one(PROBE)[16:24] if PROBE in seen.frames else rng.randbytes(8)
+    return control(PONG, seen.session, 1, nonce + struct.pack(">HHI", 1, 1, 1) + bytes(16))
+
+
+def altered(seen: Seen) -> bytes:
+    payload = bytearray(bytes(seen.rng.choice(seen.live)[UDP].payload))
+    payload[seen.rng.randrange(len(payload))] ^= 1 << seen.rng.randrange(8)
+    return bytes(payload)
+
+
+def copied(seen: Seen) -> bytes:
+    return bytes(seen.rng.choice(seen.live)[UDP].payload)
+
+
+def copied_control(seen: Seen) -> bytes:
+    """OPEN, RESUME and PROBE of clients, as they were."""
+    return seen.one(seen.rng.choice([kind for kind in (OPEN, RESUME, PROBE) if kind in seen.frames]))
+
+
+MAKERS: dict[str, Callable[[Seen], bytes]] = {
+    "copies": copied,
+    "copied control": copied_control,
+    "copied data": lambda seen: seen.one(DATA),
+    "altered": altered,
+    "forged RESUME": forged_resume,
+    "data, guessed id": lambda seen: injected_data(seen, seen.rng.randbytes(8)),
+    "data, known id": lambda seen: injected_data(seen, seen.cid),
+    "forged answers": forged_answer,
+    "forged hints": forged_hint,
+}
+
+
+def read(path: str) -> Iterator[Packet]:
+    with PcapReader(path) as packets:
+        for packet in packets:
+            if UDP in packet and bytes(packet[UDP].payload):
+                yield packet
+
+
+def main() -> None:
+    client_pcap, server_pcap, attempt, device, target, count, mac, address = sys.argv[1:]
+    maker, _, spoofed = attempt.partition(", spoofed")
+    frames: dict[int, list[bytes]] = {}
+    live = []
+    for packet in (*read(client_pcap), *read(server_pcap)):
+        payload = bytes(packet[UDP].payload)
+        if type_of(payload) in (DATA, OPEN, RESUME, PROBE) and packet[UDP].dport != 0:
+            frames.setdefault(type_of(payload), []).append(payload)
+        if packet[IP].dst == target:
+            live.append(packet)
+    seen = Seen(live, frames, random.Random(48))
+    sent_bytes = 0
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as port:
+        port.bind((device, 0))
+        for _ in range(int(count)):
+            template, payload = seen.rng.choice(live), MAKERS[maker](seen)
+            eth, ip, udp = template[Ether], template[IP], template[UDP]
+            head = Ether(src=mac, dst=eth.dst) / IP(src=address, dst=ip.dst) / UDP(sport=6666, dport=udp.dport)
+            if "spoofed" not in attempt:
+                head = Ether(src=eth.src, dst=eth.dst) / IP(src=ip.src, dst=ip.dst) / UDP(sport=udp.sport, dport=udp.dport)
+            port.send(bytes(head / payload)[:1514])
+            sent_bytes += len(payload)
+    sys.stdout.write(json.dumps({"sent": int(count), "bytes": sent_bytes, "kinds": sorted(frames)}))
+
+
+if __name__ == "__main__":
+    main()
