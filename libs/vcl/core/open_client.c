@@ -243,11 +243,11 @@ static struct vcl_conn *find_opening(struct vcl_session *s, uint64_t nonce)
 static bool take_features(struct vcl_conn *c, const struct pmw_open_ack *a)
 {
     uint32_t cipher = a->features & (PMW_FEATURE_AES_256_GCM | PMW_FEATURE_CHACHA20_POLY1305);
+    c->features = a->features & (cipher | PMW_FEATURE_SHORT);
     if (!c->encrypt)
         return cipher == 0;
     if (cipher != vcl__seal_choose(cipher)) /* none, both, or not ours */
         return false;
-    c->features = a->features;
     return cipher != 0 && vcl__seal_begin(c, cipher, a->cid);
 }
 
