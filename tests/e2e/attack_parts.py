@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The honest programs of test_attacker.py: `server`, `client` and `opener`. Each prints a JSON line twice a second, with
-what it has seen so far, and a last one when it is told to stop."""
+"""The honest programs of test_attacker.py: `server`, `client` and `opener`. Each prints a JSON line twice a second,
+with what it has seen so far, and a last one when it is told to stop."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def opener(address: tuple[str, int]) -> None:
             sock.close()
             close_client()
             said.tell({"opened": len(times_ms), "not_vcl": not_vcl})
-            time.sleep(0.02)
+            time.sleep(0.05)
         said.tell({"opened": len(times_ms), "not_vcl": not_vcl, "times_ms": times_ms}, final=True)
 
 

@@ -3,9 +3,9 @@
 
     attacker.py CLIENT_PCAP SERVER_PCAP ATTEMPT DEVICE TARGET_IP COUNT SPOOFED_MAC SPOOFED_IP
 
-The captures are what an attacker on the path of the client's leg, and of a trunk, has seen. An attempt makes hostile UDP
-payloads of them; they leave from the live sender's address, or from the spoofed one. Prints what was sent as JSON. The
-same seed each time.
+The captures are what an attacker on the path of the client's leg, and of a trunk, has seen. An attempt makes hostile
+UDP payloads of them; they leave from the live sender's address, or from the spoofed one. Prints what was sent as JSON.
+The same seed each time.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Seen:
 
     @property
     def session(self) -> bytes:
-        return self.one(OPEN)[4:12]
+        """One that lives, as far as one can see: it has moved or probed its path."""
+        return self.one(next(kind for kind in (RESUME, PROBE, OPEN) if kind in self.frames))[4:12]
 
 
 def control(kind: int, name: bytes, epoch: int, body: bytes) -> bytes:
@@ -61,15 +62,27 @@ def control(kind: int, name: bytes, epoch: int, body: bytes) -> bytes:
 def forged_resume(seen: Seen) -> bytes:
     """A whole one of the live session, for a later epoch by the direct path; only its MAC is a guess."""
     rng, server_and_shard = seen.rng, seen.one(OPEN)[24:27]
-    body = rng.randbytes(8) + server_and_shard[:2] + bytes(2) + bytes([0, server_and_shard[2], 0, 0]) + rng.randbytes(16)
+    body = (
+        rng.randbytes(8) + server_and_shard[:2] + bytes(2) + bytes([0, server_and_shard[2], 0, 0]) + rng.randbytes(16)
+    )
     return control(RESUME, seen.session, rng.randrange(2, 300), body)
 
 
 def injected_data(seen: Seen, cid: bytes) -> bytes:
     """64 bytes for a connection, with guessed numbers and a guessed check."""
     rng = seen.rng
-    head = struct.pack(">BBBB8sIIHH", VERSION | DATA, 0x80, rng.choice((1, 2, 3)), 0, cid, rng.randrange(1 << 16) * 64,
-                       rng.randrange(1 << 16) * 64, rng.randrange(1 << 11), 64)
+    head = struct.pack(
+        ">BBBB8sIIHH",
+        VERSION | DATA,
+        0x80,
+        rng.choice((1, 2, 3)),
+        0,
+        cid,
+        rng.randrange(1 << 16) * 64,
+        rng.randrange(1 << 16) * 64,
+        rng.randrange(1 << 11),
+        64,
+    )
     return head + rng.randbytes(64 + 4)
 
 
@@ -82,8 +95,11 @@ def forged_answer(seen: Seen) -> bytes:
     if kind == RESET:
         return control(kind, seen.cid, 1, rng.randbytes(8) + bytes([1, 0, 0, 0]) + rng.randbytes(16))
     body = bytearray(rng.randbytes(ANSWERS[kind] - 16))
-    if kind == OPEN_ACK:
+    if kind in (OPEN_COOKIE, OPEN_ACK, REFUSED):
         body[0:8] = seen.one(OPEN)[16:24]  # a nonce that was used
+    for kinds, start, end in (((RESUME_ACK,), 16, 20), ((REFUSED,), 9, 12), ((PATH_CHALLENGE,), 13, 16)):
+        if kind in kinds:
+            body[start:end] = bytes(end - start)  # reserved, or an empty list
     return control(kind, seen.session, rng.randrange(1, 4), bytes(body))
 
 
@@ -133,7 +149,7 @@ def read(path: str) -> Iterator[Packet]:
 
 def main() -> None:
     client_pcap, server_pcap, attempt, device, target, count, mac, address = sys.argv[1:]
-    maker, _, spoofed = attempt.partition(", spoofed")
+    maker = attempt.removesuffix(", spoofed")
     frames: dict[int, list[bytes]] = {}
     live = []
     for packet in (*read(client_pcap), *read(server_pcap)):
@@ -151,10 +167,12 @@ def main() -> None:
             eth, ip, udp = template[Ether], template[IP], template[UDP]
             head = Ether(src=mac, dst=eth.dst) / IP(src=address, dst=ip.dst) / UDP(sport=6666, dport=udp.dport)
             if "spoofed" not in attempt:
-                head = Ether(src=eth.src, dst=eth.dst) / IP(src=ip.src, dst=ip.dst) / UDP(sport=udp.sport, dport=udp.dport)
+                head = (
+                    Ether(src=eth.src, dst=eth.dst) / IP(src=ip.src, dst=ip.dst) / UDP(sport=udp.sport, dport=udp.dport)
+                )
             port.send(bytes(head / payload)[:1514])
             sent_bytes += len(payload)
-    sys.stdout.write(json.dumps({"sent": int(count), "bytes": sent_bytes, "kinds": sorted(frames)}))
+    sys.stdout.write(json.dumps({"sent": int(count), "bytes": sent_bytes, "opens_seen": len(set(frames[OPEN]))}))
 
 
 if __name__ == "__main__":

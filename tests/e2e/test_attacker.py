@@ -38,6 +38,7 @@ VICTIM_MAC, VICTIM_IP = "02:00:00:00:00:66", "198.18.0.66"
 ETHERNET_IP_UDP_BYTES = 42
 FLOOD_S, FLOOD_RATE_PER_S = 10, 200_000
 COUNT = 1000
+JUDGED = ("lost", "duplicated", "reordered", "altered")
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,16 @@ ATTEMPTS = (
     Attempt("Data with a guessed connection id", "off path", "data, guessed id, spoofed", "helper", "W5, W9"),
     Attempt("RESUME of a known session, guessed MAC", "on path", "forged RESUME, spoofed", "server", "W6, S3"),
     Attempt("RESUME of a known session, guessed MAC", "on path", "forged RESUME", "helper", "W6, S3"),
-    Attempt("Data of a known connection, guessed numbers and check", "on path", "data, known id, spoofed", "server", "W7"),
+    Attempt(
+        "Data of a known connection, guessed numbers and check", "on path", "data, known id, spoofed", "server", "W7"
+    ),
     Attempt("Data of a known connection, guessed numbers and check", "on path", "data, known id", "client", "W7"),
-    Attempt("OPEN, RESUME, PROBE copied, from another address", "on path", "copied control, spoofed", "server", "S2, S3, S8"),
-    Attempt("OPEN, RESUME, PROBE copied, from another address", "on path", "copied control, spoofed", "helper", "S2, S3, S8"),
+    Attempt(
+        "OPEN, RESUME, PROBE copied, from another address", "on path", "copied control, spoofed", "server", "S2, S3, S8"
+    ),
+    Attempt(
+        "OPEN, RESUME, PROBE copied, from another address", "on path", "copied control, spoofed", "helper", "S2, S3, S8"
+    ),
     Attempt("Data copied, from another address", "on path", "copied data, spoofed", "server", "S6, C2"),
     Attempt("Everything copied, from its own address", "on path", "copies", "helper", "C2, S3"),
     Attempt("Everything copied, from its own address", "on path", "copies", "client", "C2"),
@@ -72,14 +79,18 @@ ATTEMPTS = (
 def part(stack: Stack, host: str, role: str, *arguments: str, **env: str) -> Program:
     where = stack.lab.topology.host("s1").data_address
     path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
-    return stack.start(host, f"attacked-{role}", "attack_parts", [role, where, str(PORT), *arguments], PYTHONPATH=path, **env)
+    return stack.start(
+        host, f"attacked-{role}", "attack_parts", [role, where, str(PORT), *arguments], PYTHONPATH=path, **env
+    )
 
 
 @contextmanager
 def captured(stack: Stack, path: Path, *hosts: str) -> Iterator[list[Path]]:
     paths = [path / f"{host}.pcap" for host in hosts]
     dumps = [
-        stack.lab.switch.start(["tcpdump", "-i", f"d-{host}", "-B", "8192", "--immediate-mode", "-U", "-w", str(to), "-c", "6000", "udp"])
+        stack.lab.switch.start(
+            ["tcpdump", "-i", f"d-{host}", "-B", "8192", "--immediate-mode", "-U", "-w", str(to), "-c", "6000", "udp"]
+        )
         for host, to in zip(hosts, paths, strict=True)
     ]
     try:
@@ -178,12 +189,14 @@ def flood(stack: Stack, pcaps: list[Path], programs: dict[str, Program], work: P
     return {
         "name": "OPENs: one copied, other tokens, other sessions, other MACs, each from another port",
         "attacker": "off path, flood",
+        "makes": "flood",
         "target": "server",
         "rules": "K2, K3, S2, S17",
         **json.loads(done.stdout),
         **during,
         "datagrams_read": after["datagrams_in"] - before_stats["datagrams_in"],
         "sessions_now": after["sessions"],
+        "cookies": after["open_cookies"] - before_stats["open_cookies"],
         "bytes_to_spoofed_address": victim_bytes(stack) - before_bytes,
         "drops": {"server": new_drops(programs["server"], before)},
     }
@@ -235,7 +248,9 @@ def test_attackers_steal_corrupt_and_starve_nothing(stack: Stack, tmp_path: Path
     assert server["clean"], server
     assert client["connects"] == CONNECTIONS
     # Nothing opened that nobody asked for, and the path is where the client put it.
-    assert server["accepted"] <= CONNECTIONS + opener["opened"]
+    # But copies of an OPEN whose connection and tombstone have ended: nobody speaks on what they open (security.md).
+    copies = sum(row["opens_seen"] for row in rows if row["makes"].startswith("cop")) + 1
+    assert server["accepted"] <= CONNECTIONS + opener["opened"] + copies
     assert stack.worker_pid(helper) == worker
     # Nobody starved: each OPEN that an honest client sent was answered, the flood's seconds too.
     assert opener["not_vcl"] == []
@@ -270,24 +285,29 @@ def document(report: dict) -> str:
     flooded, final = report["rows"][-1], report["final"]
     times = sorted(final["opener"]["times_ms"])
     client, server = final["client"], final["server"]
+    judged = {
+        end: ", ".join(f"{word} {book[word]}" for word in JUDGED) for end, book in final.items() if end != "opener"
+    }
     return f"""# Attacks in the lab
 
 Written by `POSTMAN_ATTACKS_DOC=docs/attacks.md .venv/bin/pytest tests/e2e/test_attacker.py`, which also asserts what
-[security.md](security.md) says of them. Real parts: control plane, two DPDK helpers, a server, {CONNECTIONS} connections with
-{RATE_PER_S} requests a second, and a client that opens one connection after the other, each of a new session. The
-attacker sits at the switch with captures of the client's leg and of the trunk.
+[security.md](security.md) says of them. Real parts: control plane, two DPDK helpers, a server, {CONNECTIONS}
+connections with {RATE_PER_S} requests a second, and a client that opens one connection after the other, each of a new
+session. The attacker sits at the switch, with captures of the client's leg and of the trunk.
 
 {table(report)}
 
-Of the flood {flooded["sent"]} OPENs left in {flooded["seconds"]} s ({flooded["rate_per_s"]:.0f} a second; {FLOOD_RATE_PER_S} were asked for),
-{flooded["datagrams_read"]} datagrams were read by the server, the rest was lost in the kernel's queues. Meanwhile
-{flooded["opened_meanwhile"]} honest connections were opened and {flooded["replies_meanwhile"]} replies came; the server had {flooded["sessions_now"]} sessions
-afterwards.
+Of the flood, {flooded["sent"]} OPENs left in {flooded["seconds"]} s: {flooded["rate_per_s"]:.0f} a second, of
+{FLOOD_RATE_PER_S} that were asked for (two shared cores). The server read {flooded["datagrams_read"]} datagrams; the
+rest was lost in the kernel's queues. Meanwhile {flooded["opened_meanwhile"]} honest connections were opened,
+{flooded["replies_meanwhile"]} replies came, and the server asked for {flooded["cookies"]} cookies; it had
+{flooded["sessions_now"]} sessions afterwards.
 
-In all: {client["received"]} replies, lost {client["lost"]}, duplicated {client["duplicated"]}, reordered {client["reordered"]}, altered
-{client["altered"]}; at the server {server["received"]} requests, duplicated {server["duplicated"]}, reordered {server["reordered"]}, altered {server["altered"]}. Connections
-ended: {client["errors"]}. Opened one after the other: {len(times)}, of them over plain TCP {len(final["opener"]["not_vcl"])}; time to open: median
-{median(times):.1f} ms, longest {times[-1]:.1f} ms (two shared cores; not asserted).
+- At the client {client["received"]} replies: {judged["client"]}; connections that ended: {client["errors"]}.
+- At the server {server["received"]} requests: {judged["server"]}.
+- Opened one after the other: {len(times)}, over plain TCP {len(final["opener"]["not_vcl"])}; time to open: median
+  {median(times):.1f} ms, longest {times[-1]:.1f} ms (not asserted).
+- Connections that copies of old OPENs opened, on which nobody spoke: {server["accepted"] - client["connects"] - len(times)}.
 """
 
 

@@ -248,6 +248,28 @@ static void s17_a_client_has_so_many_sessions(void **state)
     testnet_stop(&n);
 }
 
+/* A client that comes as one short process after the other is not refused: its sessions without connections make room.
+ */
+static void s17_sessions_left_behind_make_room(void **state)
+{
+    struct testnet n;
+    struct talk t = {0};
+    struct vcl_conn *c;
+    testnet_init(&n, 0);
+    n.server_config.sessions_per_client_max = 20;
+    testnet_start(&n);
+    struct pmw_addr from = stranger(1);
+    for (uint64_t i = 0; i < 100; i++) {
+        assert_int_equal(open_from(&n, &from, 100 + i, NULL, &t), PMW_OPEN_ACK);
+        assert_int_equal(vcl_conn_accept(n.server, &c), VCL_OK);
+        vcl_conn_abort(c, n.now);
+        vcl_conn_release(c, n.now);
+        testnet_run(&n, n.now + SECOND); /* ten of them have tombstones */
+        assert_true(stats_of(n.server).nb_sessions <= 20);
+    }
+    testnet_stop(&n);
+}
+
 /* Connections that one client begins and drops use up no more than its part of the resting ids (W5). */
 static void s17_one_client_cannot_use_up_the_ids(void **state)
 {
@@ -328,6 +350,7 @@ int main(void)
         cmocka_unit_test(s17_a_client_opens_under_load),
         cmocka_unit_test(s17_repeated_cookies_move_a_client_little),
         cmocka_unit_test(s17_a_client_has_so_many_sessions),
+        cmocka_unit_test(s17_sessions_left_behind_make_room),
         cmocka_unit_test(s17_one_client_cannot_use_up_the_ids),
         cmocka_unit_test(case_48_open_flood),
     };

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What one client id of a token may have here (S17): sessions at one time, and connections begun in the time that a
- * tombstone lasts. Slots of ids rest so long (W5) and there are four for each connection of conns_max, so no client
- * alone can use them up. A record lives as long as a session of the client, which outlives the window that it counts.
+ * tombstone lasts. A client that comes as many short processes leaves sessions behind; the server would keep them for
+ * idle_us, but one without connections makes room for the next: an OPEN under its id makes it again (K3). Slots of ids
+ * rest so long (W5) and there are four for each connection of conns_max, so no client alone can use them up. A record
+ * lives as long as a session of the client, which outlives the window that it counts.
  */
 #include "state.h"
+
+enum { LOOKS_MAX = 16 }; /* sessions looked at for room; those in use go to the end */
 
 static struct quota *quota_find(struct vcl_engine *e, uint64_t client_id)
 {
@@ -27,6 +31,20 @@ bool vcl__quota_conn(struct vcl_engine *e, uint64_t client_id)
     return true;
 }
 
+/* Frees one of its sessions that has no connections, not even tombstones. */
+static void make_room(struct quota *q)
+{
+    for (int i = 0; i < LOOKS_MAX; i++) {
+        struct vcl_session *s = container_of(list_first(&q->sessions), struct vcl_session, of_client);
+        if (s->nb_conns == 0) {
+            vcl__session_free(s);
+            return;
+        }
+        list_del(&s->of_client);
+        list_push(&q->sessions, &s->of_client);
+    }
+}
+
 bool vcl__quota_join(struct vcl_session *s, uint64_t client_id)
 {
     struct vcl_engine *e = s->e;
@@ -37,11 +55,15 @@ bool vcl__quota_join(struct vcl_session *s, uint64_t client_id)
             return false;
         q->since = e->now;
         q->nb_begun = 1;
+        list_init(&q->sessions);
         vcl__map_insert(&e->quotas, &q->by_client, client_id);
     }
+    if (q->nb_sessions >= e->cfg.sessions_per_client_max && q->nb_sessions > 1)
+        make_room(q);
     if (q->nb_sessions >= e->cfg.sessions_per_client_max)
         return false;
     q->nb_sessions++;
+    list_push(&q->sessions, &s->of_client);
     s->client_id = client_id;
     s->quota = q;
     return true;
@@ -50,7 +72,10 @@ bool vcl__quota_join(struct vcl_session *s, uint64_t client_id)
 void vcl__quota_leave(struct vcl_session *s)
 {
     struct quota *q = s->quota;
-    if (q == NULL || --q->nb_sessions > 0)
+    if (q == NULL)
+        return;
+    list_del(&s->of_client);
+    if (--q->nb_sessions > 0)
         return;
     vcl__map_remove(&s->e->quotas, &q->by_client);
     mem_free(&s->e->mem, q);

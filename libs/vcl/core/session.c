@@ -33,6 +33,7 @@ struct vcl_session *vcl__session_new(struct vcl_engine *e, uint64_t id)
                                     .pto_max_us = e->cfg.pto_max_us,
                                     .peer_delay_us = e->cfg.max_ack_delay_us + MAX_HOLD_US};
     list_init(&s->conns);
+    list_init(&s->of_client);
     list_init(&s->all);
     list_push(&e->all_sessions, &s->all);
     vcl__map_insert(&e->sessions, &s->by_id, id);
