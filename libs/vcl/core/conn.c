@@ -29,7 +29,7 @@ struct vcl_conn *vcl__conn_new(struct vcl_session *s)
     for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
         list_init(nodes[i]);
     vcl__sendbuf_init(&c->snd, e->cfg.sndbuf_bytes);
-    vcl__recvbuf_init(&c->rcv, e->cfg.rcvbuf_bytes);
+    vcl__rcv_give(c);
     vcl__cc_init(&c->cc);
     c->loss_at = VCL_NEVER;
     c->slot = SLOTS_MAX;
@@ -75,7 +75,7 @@ void vcl__conn_free(struct vcl_conn *c)
     vcl__timers_disarm(&e->timers, &c->timer);
     vcl__timers_unreserve(&e->timers);
     free_send_side(c);
-    vcl__recvbuf_free(&c->rcv, &e->mem);
+    vcl__rcv_take_back(c);
     vcl__seal_free(c);
     s->nb_conns--;
     mem_free(&e->mem, c);
@@ -150,7 +150,7 @@ static void close_conn(struct vcl_conn *c, int error)
     c->ack_now = c->ack_now && error == VCL_OK; /* the peer waits for the acknowledgement of its FIN */
     vcl__timers_disarm(&e->timers, &c->timer);
     if (c->released) {
-        vcl__recvbuf_free(&c->rcv, &e->mem);
+        vcl__rcv_take_back(c);
         e->nb_held--;
     }
     become_tombstone(c);
@@ -192,7 +192,8 @@ void vcl__conn_established(struct vcl_conn *c, uint64_t cid, uint64_t window)
     assert(vcl__conn_is_opening(c->state));
     c->cid = cid;
     c->snd_edge = window;
-    c->edge_sent = c->e->cfg.rcvbuf_bytes;
+    c->edge_sent = c->rcv.bytes_max;
+    c->heard_at = c->e->now;
     vcl__short_begin(c);
     c->want_open = false;
     vcl__map_insert(&c->e->conns, &c->by_cid, cid);

@@ -33,8 +33,10 @@ int64_t vcl_conn_write(struct vcl_conn *c, uint64_t now, const void *buf, size_t
     int64_t n = vcl__sendbuf_write(&c->snd, &c->e->mem, buf, len);
     if (n < 0)
         return -VCL_ERR_NOMEM;
-    if ((size_t)n < len)
+    if ((size_t)n < len) {
         c->want_write = true;
+        vcl__snd_grow(c);
+    }
     if (n == 0 && len > 0)
         return -VCL_ERR_AGAIN;
     vcl__conn_kick(c);
@@ -64,6 +66,7 @@ int64_t vcl_conn_read(struct vcl_conn *c, uint64_t now, void *buf, size_t len, b
     if (n > 0) {
         if (!peek) {
             vcl__unread_read(c);
+            vcl__rcv_grow(c);
             update_window(c);
         }
         return n;
@@ -102,6 +105,16 @@ int vcl_conn_error(const struct vcl_conn *c)
     return c->error;
 }
 
+int vcl_conn_set_keepalive(struct vcl_conn *c, uint64_t now, uint32_t keepalive_ms)
+{
+    vcl__now(c->e, now);
+    c->keepalive_ms = keepalive_ms;
+    c->nb_keepalives = 0;
+    c->heard_at = c->e->now; /* RFC 9293 3.8.4 counts silence; what was before the option is not asked about */
+    vcl__conn_arm(c);
+    return VCL_OK;
+}
+
 int vcl_conn_shutdown_write(struct vcl_conn *c, uint64_t now)
 {
     vcl__now(c->e, now);
@@ -132,7 +145,7 @@ void vcl_conn_release(struct vcl_conn *c, uint64_t now)
     if (c->state == CONN_CLOSED) {
         struct vcl_session *s = c->s;
         e->nb_held--;
-        vcl__recvbuf_free(&c->rcv, &e->mem);
+        vcl__rcv_take_back(c);
         if (c->expired) {
             vcl__conn_free(c);
             vcl__session_maybe_free(s);

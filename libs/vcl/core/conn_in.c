@@ -236,6 +236,8 @@ int vcl__conn_receive(struct vcl_engine *e, const struct route *from, const uint
     c->s->heard = true;
     vcl__session_on_rx(c->s, from);
     vcl__short_on_frame(c, &f);
+    c->heard_at = e->now;
+    c->nb_keepalives = 0;
     bool has_bytes = f.payload_len > 0 || (f.flags & PMW_F_FIN) != 0;
     if (c->state == CONN_CLOSED) {
         tombstone_answer(c, has_bytes);
@@ -246,7 +248,9 @@ int vcl__conn_receive(struct vcl_engine *e, const struct route *from, const uint
     if (has_bytes && c->state != CONN_CLOSED)
         drop = on_payload(c, &f, h.seq);
     else if (has_bytes)
-        tombstone_answer(c, true); /* the acknowledgement in it was the last thing missing */
+        tombstone_answer(c, true);        /* the acknowledgement in it was the last thing missing */
+    if (f.type == PMW_DATA && !has_bytes) /* C11: it asks whether we are there */
+        c->ack_now = true;
     vcl__conn_kick(c);
     return drop;
 }

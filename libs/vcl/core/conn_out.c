@@ -103,7 +103,7 @@ bool vcl__conn_has_output(const struct vcl_conn *c)
 {
     if (vcl__conn_is_opening(c->state))
         return c->want_open && vcl__dial_may_open(c->s);
-    if (c->want_reset || c->ack_now)
+    if (c->want_reset || c->ack_now || c->want_keepalive)
         return path_usable(c);
     return vcl__conn_is_live(c->state) && (lost_ready(c) || fresh_ready(c));
 }
@@ -319,9 +319,10 @@ int vcl__conn_build(struct vcl_conn *c, uint8_t *buf, size_t cap)
         if (len != 0 || !c->ack_now)
             return len;
     }
-    if (!c->ack_now)
+    if (!c->ack_now && !c->want_keepalive)
         return 0;
-    struct pmw_frame ack = {.type = PMW_ACK};
+    struct pmw_frame ack = {.type = c->want_keepalive ? PMW_DATA : PMW_ACK}; /* C11: DATA without bytes is answered */
+    c->want_keepalive = false;
     return put_frame(c, &ack, c->snd_nxt, 0, buf, cap);
 }
 

@@ -5,12 +5,16 @@
  *   PTO                    oldest unacknowledged frame, doubled each time (C4)
  *   loss                   a frame that one sent later has overtaken (C4)
  *   pace                   the next frame of a large window (C5)
+ *   keepalive              silence of a connection that asked for it (C11)
+ *   storage                large buffers that a transfer has left
  *   window probe           the peer's window is shut (C6)
  *   RESET unanswered       doubled each time until the tombstone ends
  *   orphan                 released, our side finished, the peer does not finish: hold_us
  * Delayed acknowledgements and tombstones have queues of their own: their delay is the same for all.
  */
 #include "state.h"
+
+enum { KEEPALIVES_MAX = 3 }; /* C11 */
 
 static bool may_retransmit(const struct vcl_conn *c)
 {
@@ -29,6 +33,13 @@ static uint64_t pto_deadline(const struct vcl_conn *c)
 static uint64_t loss_deadline(const struct vcl_conn *c)
 {
     return c->loss_at;
+}
+
+static uint64_t keepalive_deadline(const struct vcl_conn *c)
+{
+    if (c->keepalive_ms == 0)
+        return VCL_NEVER;
+    return c->heard_at + (1 + (uint64_t)c->nb_keepalives) * c->keepalive_ms * 1000;
 }
 
 static uint64_t persist_deadline(const struct vcl_conn *c)
@@ -57,8 +68,8 @@ static uint64_t next_deadline(const struct vcl_conn *c)
         return vcl__open_deadline(c);
     if (c->state == CONN_CLOSED)
         return reset_deadline(c);
-    uint64_t all[] = {pto_deadline(c), loss_deadline(c), vcl__conn_paced_until(c), persist_deadline(c),
-                      orphan_deadline(c)},
+    uint64_t all[] = {pto_deadline(c),    loss_deadline(c),      vcl__conn_paced_until(c), persist_deadline(c),
+                      orphan_deadline(c), keepalive_deadline(c), vcl__buffers_deadline(c)},
              next = VCL_NEVER;
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         if (all[i] < next)
@@ -114,6 +125,16 @@ static void fire_live(struct vcl_conn *c)
         c->window_probe = true;
         vcl__conn_kick(c);
     }
+    if (vcl__due(e, keepalive_deadline(c))) {
+        if (c->nb_keepalives++ == KEEPALIVES_MAX) {
+            vcl__conn_input(c, CONN_IN_FAILED, VCL_ERR_TIMEOUT);
+            return;
+        }
+        c->want_keepalive = true;
+        vcl__conn_kick(c);
+    }
+    if (vcl__due(e, vcl__buffers_deadline(c)))
+        vcl__buffers_trim(c);
     if (vcl__due(e, c->loss_at)) {
         vcl__conn_detect_lost(c, &(struct sentmap_ack){.now = e->now});
         vcl__conn_kick(c);

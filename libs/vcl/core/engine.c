@@ -14,6 +14,8 @@ void vcl_config_defaults(struct vcl_config *c)
     c->sessions_per_client_max = 1024;
     c->backlog_max = 1024;
     c->sndbuf_bytes = c->rcvbuf_bytes = 262144;
+    c->sndbuf_bytes_max = c->rcvbuf_bytes_max = 4 << 20;
+    c->rcv_budget_bytes = UINT64_C(1) << 30;
     c->trunk_bytes_max = 1440;
     c->trunks_max = 256;
     c->credit_target_us = 500;
@@ -37,6 +39,7 @@ static bool config_valid(const struct vcl_config *c)
     return c->alloc != NULL && c->free != NULL && c->random != NULL && c->sessions_max > 0 && c->conns_max > 0 &&
            c->backlog_max > 0 && c->sndbuf_bytes > 0 && c->sndbuf_bytes <= buffer_max && c->trunks_max > 0 &&
            c->rcvbuf_bytes >= PMW_WINDOW_UNIT_BYTES && c->rcvbuf_bytes <= buffer_max &&
+           c->sndbuf_bytes_max <= buffer_max && c->rcvbuf_bytes_max <= buffer_max &&
            c->trunk_bytes_max >= TRUNK_BYTES_FLOOR && c->trunk_bytes_max <= PMW_TRUNK_BYTES_MAX &&
            c->pto_initial_us > 0 && c->pto_min_us > 0 && c->max_ack_delay_us <= UINT16_MAX &&
            c->move_interval_min_us > 0 && c->probe_interval_us > 0 && c->nb_keys <= VCL_KEYS_MAX &&

@@ -153,7 +153,7 @@ static void a_shut_window_is_probed(void **state)
     struct vcl_conn *c, *s;
     bool drop = false;
     testnet_init(&n, 0);
-    n.server_config.rcvbuf_bytes = 1000;
+    n.server_config.rcvbuf_bytes = n.server_config.rcvbuf_bytes_max = 1000;
     testnet_start(&n);
     n.filter = drop_bare_acks;
     n.filter_ctx = &drop;
@@ -179,7 +179,7 @@ static void writable_follows_a_full_buffer(void **state)
     struct testnet n;
     struct vcl_conn *c, *s;
     testnet_init(&n, 0);
-    n.client_config.sndbuf_bytes = 10000;
+    n.client_config.sndbuf_bytes = n.client_config.sndbuf_bytes_max = 10000;
     testnet_start(&n);
     testnet_open(&n, &c, &s);
     assert_int_equal(testnet_write(&n, c, 0, 20000, 1), 10000);

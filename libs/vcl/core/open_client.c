@@ -162,7 +162,7 @@ int vcl__open_build(struct vcl_conn *c, uint8_t *buf, size_t cap)
     struct pmw_open o = {.session_id = s->id,
                          .open_nonce = c->open_nonce,
                          .epoch = s->epoch,
-                         .rwnd = e->cfg.rcvbuf_bytes,
+                         .rwnd = c->rcv.bytes_max,
                          .features = PMW_FEATURE_SHORT | (c->encrypt ? vcl__seal_offer() : 0),
                          .server_id = s->dial->server_id,
                          .client_port = c->port,

@@ -37,7 +37,7 @@ static void answer(struct vcl_engine *e, const struct route *to, const struct vc
                              .open_nonce = c->open_nonce,
                              .cid = c->cid,
                              .epoch = s->epoch,
-                             .rwnd = e->cfg.rcvbuf_bytes,
+                             .rwnd = c->rcv.bytes_max,
                              .features = c->features,
                              .max_hold_us = MAX_HOLD_US,
                              .max_ack_delay_us = (uint16_t)e->cfg.max_ack_delay_us};

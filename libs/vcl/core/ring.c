@@ -30,7 +30,7 @@ int vcl__ring_reserve(struct ring *r, const struct mem *mem, uint64_t base, uint
 
 void vcl__ring_trim(struct ring *r, const struct mem *mem)
 {
-    if (r->cap > RING_BYTES_FIRST)
+    if (r->cap > RING_BYTES_FIRST && r->cap <= RING_BYTES_LARGE)
         vcl__ring_free(r, mem);
 }
 

@@ -10,7 +10,10 @@
 
 #include <stdint.h>
 
-enum { RING_BYTES_FIRST = 512 };
+enum {
+    RING_BYTES_FIRST = 512,
+    RING_BYTES_LARGE = 65536, /* above it storage stays for a moment: a transfer fills it again at once */
+};
 
 struct ring {
     uint8_t *bytes;
@@ -19,7 +22,7 @@ struct ring {
 
 /* Makes room for [base, end), keeping whatever is stored from base on. 0, or -1 when there is no memory. */
 int vcl__ring_reserve(struct ring *r, const struct mem *mem, uint64_t base, uint64_t end);
-/* Gives large storage back; call when nothing is stored. */
+/* Gives storage back that is worth it, but for that of a transfer (buffers.c); call when nothing is stored. */
 void vcl__ring_trim(struct ring *r, const struct mem *mem);
 void vcl__ring_free(struct ring *r, const struct mem *mem);
 void vcl__ring_put(struct ring *r, uint64_t offset, const void *src, uint32_t len);

@@ -236,7 +236,12 @@ struct vcl_conn {
     uint64_t newest_gap_rx;     /* offset of the newest frame beyond a gap: reported first in SACK */
     uint16_t nb_in_order_rx;    /* frames in a row, without a pause: how often to acknowledge (C3) */
     uint8_t nb_unacked_rx;
-    uint8_t rx_tx; /* of the newest data frame: echoed (C4) */
+    uint8_t rx_tx;                     /* of the newest data frame: echoed (C4) */
+    uint32_t grow_since_us, grow_from; /* low bits of time and offset: what was read since */
+    uint32_t keepalive_ms;             /* C11; 0 = off */
+    uint64_t heard_at;                 /* C11: the last frame */
+    uint8_t nb_keepalives;             /* unanswered */
+    bool want_keepalive;
     bool ack_now;
 
     struct seal *seal;                    /* W11; NULL: plain frames with a check */
@@ -492,6 +497,14 @@ void vcl__conn_ack_soon(struct vcl_conn *c);
 uint64_t vcl__conn_paced_until(
     const struct vcl_conn *c); /* when its pace lets it send, VCL_NEVER = that is not what it waits for */
 uint32_t vcl__conn_window(const struct vcl_conn *c);
+
+/* --- buffers.c --- */
+void vcl__rcv_give(struct vcl_conn *c);      /* C10: its receive buffer, out of the budget */
+void vcl__rcv_take_back(struct vcl_conn *c); /* frees it */
+void vcl__rcv_grow(struct vcl_conn *c);
+void vcl__snd_grow(struct vcl_conn *c);
+uint64_t vcl__buffers_deadline(const struct vcl_conn *c); /* when large storage that holds nothing goes */
+void vcl__buffers_trim(struct vcl_conn *c);
 
 /* --- conn_timer.c --- */
 void vcl__conn_on_timer(struct vcl_conn *c);

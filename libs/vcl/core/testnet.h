@@ -43,7 +43,7 @@ struct testnet {
     uint64_t allocated;
     uint64_t alloc_fails_at; /* that many allocations from now, one fails; 0: none */
     struct flight *flights;
-    uint32_t nb_flights;
+    uint32_t nb_flights, flights_cap;
     struct vcl_event client_events[256], server_events[256]; /* all so far */
     uint32_t nb_client_events, nb_server_events;
 };

@@ -62,6 +62,7 @@ void endpoint_new(struct endpoint *p, struct vcl_config *config, const struct pm
     config->trunks_max = 3;
     config->sndbuf_bytes = BUFFER_BYTES;
     config->rcvbuf_bytes = BUFFER_BYTES;
+    config->sndbuf_bytes_max = config->rcvbuf_bytes_max = BUFFER_BYTES;
     REQUIRE(vcl_engine_new(&p->engine, config) == VCL_OK);
 }
 

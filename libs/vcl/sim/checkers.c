@@ -96,8 +96,9 @@ void checkers_quiet(struct simulation *sim)
 
 static void engine_memory(struct simulation *sim, const struct engine_host *e, uint32_t nb_connections)
 {
-    uint64_t per_connection = 2 * ((uint64_t)sim->scenario.engine.sndbuf_bytes + sim->scenario.engine.rcvbuf_bytes) +
-                              CONNECTION_BYTES_OVERHEAD;
+    uint64_t per_connection =
+        2 * ((uint64_t)sim->scenario.engine.sndbuf_bytes_max + sim->scenario.engine.rcvbuf_bytes_max) +
+        CONNECTION_BYTES_OVERHEAD;
     uint64_t cap = ENGINE_BYTES_BASE + ENGINE_RING_BYTES + per_connection * nb_connections;
     if (e->memory.peak_bytes > cap)
         verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_I5,

@@ -132,6 +132,8 @@ static void endpoints_draw(struct scenario *s, struct rng *rng)
 {
     s->engine.sndbuf_bytes = (uint32_t)rng_log_between(rng, 2048, 65536);
     s->engine.rcvbuf_bytes = (uint32_t)rng_log_between(rng, 2048, 65536);
+    s->engine.sndbuf_bytes_max = s->engine.sndbuf_bytes << rng_between(rng, 0, 2);
+    s->engine.rcvbuf_bytes_max = s->engine.rcvbuf_bytes << rng_between(rng, 0, 2);
     s->engine.trunk_bytes_max = (uint32_t)rng_between(rng, SEGMENT_BYTES_MIN, PMW_TRUNK_BYTES_MAX);
     s->small_backlog = rng_chance(rng, PPM / 8);
     s->engine.backlog_max = s->small_backlog ? (uint32_t)rng_between(rng, 1, 4) : 1024;

@@ -58,13 +58,15 @@ struct vcl_config {
     int64_t unix_offset_us;                           /* unix time = now + offset (token lifetimes) */
 
     /* limits */
-    uint32_t sessions_max;               /* 65536 */
-    uint32_t sessions_per_client_max;    /* of one client id of tokens (S17): 1024 */
-    uint32_t conns_max;                  /* 65536 */
-    uint32_t backlog_max;                /* accepted and not yet taken by the application: 1024 */
-    uint32_t sndbuf_bytes, rcvbuf_bytes; /* per connection: 262144; at most 16 MiB - 512 */
-    uint32_t trunk_bytes_max;            /* trunk segment: 1440 */
-    uint32_t trunks_max;                 /* helper workers a server talks to: 256 */
+    uint32_t sessions_max;                       /* 65536 */
+    uint32_t sessions_per_client_max;            /* of one client id of tokens (S17): 1024 */
+    uint32_t conns_max;                          /* 65536 */
+    uint32_t backlog_max;                        /* accepted and not yet taken by the application: 1024 */
+    uint32_t sndbuf_bytes, rcvbuf_bytes;         /* per connection, at first: 262144; at most 16 MiB - 512 */
+    uint32_t sndbuf_bytes_max, rcvbuf_bytes_max; /* of a large transfer: 4 MiB; not above = they are fixed */
+    uint64_t rcv_budget_bytes;                   /* C10: all receive windows together: 1 GiB */
+    uint32_t trunk_bytes_max;                    /* trunk segment: 1440 */
+    uint32_t trunks_max;                         /* helper workers a server talks to: 256 */
     uint32_t
         credit_target_us; /* server: unread messages older than this limit what helpers may send (O1): 500; 0: never */
 
@@ -200,7 +202,10 @@ size_t vcl_conn_writable(const struct vcl_conn *c);
 size_t vcl_conn_unacked(const struct vcl_conn *c); /* bytes (and FIN) the peer's engine has not acknowledged */
 int vcl_conn_error(const struct vcl_conn *c);      /* 0, or the terminal vcl_error */
 int vcl_conn_shutdown_write(struct vcl_conn *c, uint64_t now); /* FIN after what was written */
-int vcl_conn_abort(struct vcl_conn *c, uint64_t now);          /* RESET to the peer */
+/* C11: after so long without a frame the peer is asked; after three unanswered questions the connection ends with
+ * VCL_ERR_TIMEOUT. 0 = off, as at first. */
+int vcl_conn_set_keepalive(struct vcl_conn *c, uint64_t now, uint32_t keepalive_ms);
+int vcl_conn_abort(struct vcl_conn *c, uint64_t now); /* RESET to the peer */
 /* The application is done with the handle (close()): unread data pending -> RESET, else FIN and linger in the engine
  * until acknowledged. No event mentions the connection again. */
 void vcl_conn_release(struct vcl_conn *c, uint64_t now);

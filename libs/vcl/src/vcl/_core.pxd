@@ -44,6 +44,7 @@ cdef extern from "vcl/engine.h" nogil:
         uint8_t reset_key[16]
     cdef struct vcl_config:
         uint32_t sessions_max, conns_max, backlog_max, sndbuf_bytes, rcvbuf_bytes
+        uint32_t sndbuf_bytes_max, rcvbuf_bytes_max
         uint64_t hold_us, idle_us, open_timeout_us
         uint16_t server_id
         uint8_t shard

@@ -33,6 +33,10 @@ cdef class _Driver:
         engine.backlog_max = limits.get("backlog_max", engine.backlog_max)
         engine.sndbuf_bytes = limits.get("sndbuf_bytes", engine.sndbuf_bytes)
         engine.rcvbuf_bytes = limits.get("rcvbuf_bytes", engine.rcvbuf_bytes)
+        if "sndbuf_bytes" in limits:  # a size that was set is fixed, as with SO_SNDBUF
+            engine.sndbuf_bytes_max = engine.sndbuf_bytes
+        if "rcvbuf_bytes" in limits:
+            engine.rcvbuf_bytes_max = engine.rcvbuf_bytes
         engine.hold_us = limits.get("hold_us", engine.hold_us)
         engine.idle_us = limits.get("idle_us", engine.idle_us)
         engine.open_timeout_us = limits.get("open_timeout_us", engine.open_timeout_us)
