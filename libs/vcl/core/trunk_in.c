@@ -21,7 +21,7 @@ static int short_in(struct vcl_engine *e, struct trunk *t, const struct pmw_shor
 {
     uint8_t frame[PMW_SHORT_HEADER_BYTES + UINT8_MAX + PMW_SEAL_BYTES];
     const struct binding *b = vcl__binding_find(e, t, in->index, in->generation);
-    e->stats.trunk_short_entries_in++;
+    e->stats.trunk_short_data_entries_in += !in->is_ack;
     if (b == NULL) {
         struct trunk_note note = {.kind = PMW_ENTRY_BIND_ERR, .number = in->index, .generation = in->generation};
         vcl__trunk_note(e, t, &note);

@@ -79,7 +79,7 @@ static int conn_put(struct vcl_engine *e, struct trunk *t, struct vcl_conn *c, u
     in.generation = b->generation & 0x0f;
     int n = pmw_short_encode(buf, cap, &in);
     assert(n > 0); /* shorter than the long one for which there was room */
-    e->stats.trunk_short_entries_out++;
+    e->stats.trunk_short_data_entries_out += !in.is_ack;
     return n;
 }
 

@@ -256,7 +256,7 @@ enum vcl_drop {
     X(datagrams_in) X(datagrams_out) X(bytes_in) X(bytes_out) \
     X(frames_in) X(frames_out) X(data_frames_in) X(data_frames_out) X(frames_resent) X(duplicate_bytes) \
     X(trunk_batches_in) X(trunk_batches_out) X(trunk_entries_in) X(trunk_entries_out) X(trunk_data_entries_in) \
-    X(trunk_data_entries_out) X(trunk_short_entries_in) X(trunk_short_entries_out) X(trunk_nacks_sent) \
+    X(trunk_data_entries_out) X(trunk_short_data_entries_in) X(trunk_short_data_entries_out) X(trunk_nacks_sent) \
     X(trunk_batches_repeated) X(short_frames_out) X(busy_taken) X(busy_ignored) \
     X(opens) X(accepts) X(open_cookies) X(stateless_resets) \
     X(resumes_sent) X(resumes_accepted) X(path_moves) X(probes_sent) X(ptos) X(mtu_falls)
