@@ -94,6 +94,46 @@ void checkers_quiet(struct simulation *sim)
         engine_quiet(sim, &sim->clients[i].engine);
 }
 
+/* C5: a tenth of new frames and ten a second, saved up for ten seconds; the oldest at each PTO; and what was in flight
+ * when a session moved, of which this knows a bound only. */
+static void engine_resent(struct simulation *sim, const struct engine_host *e, uint32_t nb_connections)
+{
+    struct vcl_stats stats;
+    if (!e->engine)
+        return;
+    vcl_engine_stats(e->engine, &stats);
+    uint64_t frames_in_flight = sim->scenario.engine.sndbuf_bytes / PMW_PAYLOAD_BYTES_MIN + 1;
+    uint64_t moves = stats.path_moves + stats.resumes_sent;
+    uint64_t fresh = stats.data_frames_out - stats.frames_resent;
+    uint64_t budget =
+        fresh / 10 + 10 * (sim->world.now_us / 1000000 + 11) + stats.ptos + moves * nb_connections * frames_in_flight;
+    if (stats.frames_resent > budget)
+        verdict_fail(
+            &sim->world.verdict, sim->world.now_us, RULE_I8,
+            "engine %s sent %llu frames again beside %llu new ones, %llu PTOs and %llu moves; %llu are allowed",
+            host_name(e->host->number), (unsigned long long)stats.frames_resent, (unsigned long long)fresh,
+            (unsigned long long)stats.ptos, (unsigned long long)moves, (unsigned long long)budget);
+}
+
+void checkers_resent(struct simulation *sim)
+{
+    engine_resent(sim, &sim->server.engine, sim->application.nb_connections);
+    for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
+        engine_resent(sim, &sim->clients[i].engine, sim->clients[i].nb_connections);
+}
+
+void checkers_credit(struct simulation *sim)
+{
+    for (unsigned i = 0; i < sim->scenario.nb_helpers; i++) {
+        const struct helper_host *helper = &sim->helpers[i];
+        const struct trunk_watch_of_helper *w = &helper->watch;
+        if (helper->relay && w->told && (int32_t)(w->limit - w->used) <= 0)
+            verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_I10,
+                         "relay %s is left without credit: %u of %u used, and nothing is under way",
+                         host_name(helper->host->number), w->used, w->limit);
+    }
+}
+
 static void engine_memory(struct simulation *sim, const struct engine_host *e, uint32_t nb_connections)
 {
     uint64_t per_connection =

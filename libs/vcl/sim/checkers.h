@@ -59,6 +59,10 @@ void checkers_server_session(struct simulation *sim, const struct connection *c,
 bool checkers_error_is_explained(void *ctx, const struct connection *c, enum side side, int error);
 /* After calm: every connection that must be complete is, byte for byte. */
 void checkers_completion(struct simulation *sim);
+/* I8: what engines sent again is within C5's budget. */
+void checkers_resent(struct simulation *sim);
+/* I10: after calm, each helper that was told a limit has credit again. */
+void checkers_credit(struct simulation *sim);
 /* At the end of a quiet run's first phase: no engine suspected, resent or dropped anything. */
 void checkers_quiet(struct simulation *sim);
 /* No engine holds more than its limits allow. */

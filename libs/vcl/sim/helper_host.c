@@ -84,6 +84,9 @@ static void sink_send(void *ctx, uint8_t *buf, size_t len, const struct pmw_addr
     if (len == 0 || len > NET_BYTES_MAX)
         verdict_fail(&world->verdict, world->now_us, RULE_CONTRACT, "relay %s sends %zu bytes",
                      host_name(helper->host->number), len);
+    else if (to_server && !trunk_watch_sent(&helper->watch, buf, len))
+        verdict_fail(&world->verdict, world->now_us, RULE_I10, "relay %s has sent %u DATA entries, its limit is %u",
+                     host_name(helper->host->number), helper->watch.used, helper->watch.limit);
     else if (to_server || pass_frame(helper, world->now_us, buf, len))
         net_send(&world->net, world->now_us, &from, to, buf, len);
     free(buf);
@@ -101,8 +104,13 @@ static void helper_receive(struct host *h, uint64_t now, const struct datagram *
     /* The datagram is the world's, which gives it back to the network unread. */
     if (d->to.port == PORT_HELPER_CLIENTS && pass_frame(helper, now, (uint8_t *)d->bytes, d->len))
         reason = relay_client_datagram(helper->relay, now, &d->from, d->bytes, d->len);
-    else if (d->to.port == PORT_HELPER_TRUNK)
+    if (d->to.port == PORT_HELPER_TRUNK)
+        trunk_watch_offered(&helper->watch, d->bytes, d->len);
+    if (d->to.port == PORT_HELPER_TRUNK)
         reason = relay_trunk_datagram(helper->relay, now, &d->from, d->bytes, d->len, false);
+    if (d->to.port == PORT_HELPER_TRUNK && reason != RELAY_DROP_MALFORMED && reason != RELAY_DROP_TRUNK_UNKNOWN &&
+        reason != RELAY_DROP_TRUNK_TAG && reason != RELAY_DROP_TRUNK_REPLAY)
+        trunk_watch_received(&helper->watch, d->bytes, d->len);
     if (reason != 0)
         trace_drop(&helper->world->trace, now, d->from_host, d->to_host, relay_drop_key((enum relay_drop)reason));
 }
@@ -115,6 +123,8 @@ static void server_learn(struct helper_host *helper)
     struct relay_server server = {.server_id = helper->server.server_id,
                                   .shard = helper->server.shard,
                                   .addr = host_addr(HOST_SERVER, helper->options.trunk_family, PORT_SERVER)};
+    helper->nb_credited += helper->watch.nb_entries;
+    helper->watch = (struct trunk_watch_of_helper){.newest_seq = 0};
     memcpy(server.trunk_key_to_server, keys.to_server, sizeof server.trunk_key_to_server);
     memcpy(server.trunk_key_to_helper, keys.to_helper, sizeof server.trunk_key_to_helper);
     int rc = relay_server_set(helper->relay, &server);

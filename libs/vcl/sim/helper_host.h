@@ -8,6 +8,7 @@
 #define SIM_HELPER_HOST_H
 
 #include "relay.h"
+#include "trunk_checker.h"
 #include "world.h"
 
 enum { HELPER_AGE_INTERVAL_US = 10000, HELPER_AGE_INTERVAL_IDLE_US = 1000000 }; /* between sweeps of the flow table */
@@ -50,7 +51,8 @@ struct helper_host {
     struct relay_stats past; /* of earlier incarnations, summed */
     bool draining;
     struct helper_damage damage;
-    uint64_t nb_damaged;
+    struct trunk_watch_of_helper watch;
+    uint64_t nb_damaged, nb_credited;
 };
 
 void helper_host_init(struct helper_host *helper, struct world *world, unsigned host_number,

@@ -8,6 +8,7 @@ static void engine_result(struct engine_host *e, struct run_result *result)
     if (!e->engine)
         return;
     vcl_engine_stats(e->engine, &stats);
+    result->short_frames += stats.short_frames_out;
     result->inert += e->nb_inert;
     result->frames += stats.frames_in;
     result->moves += stats.path_moves;
@@ -23,6 +24,8 @@ static void helper_result(const struct helper_host *helper, struct run_result *r
     struct relay_stats stats;
     helper_host_stats(helper, &stats);
     result->damaged += helper->nb_damaged;
+    result->credited += helper->nb_credited + helper->watch.nb_entries;
+    result->short_entries += helper->watch.nb_short;
     result->crashes += helper->nb_crashes;
     result->restarts += helper->nb_restarts;
     result->batches += stats.trunk_batches_out;

@@ -280,6 +280,7 @@ static void phase_calm(struct simulation *sim, struct run_result *result)
     result->recovery_us = sim->world.now_us - start;
     if (may_go_on(sim))
         checkers_completion(sim);
+    checkers_resent(sim);
 }
 
 /* Applications leave; then only time passes, until tombstones and idle sessions must be gone. */
@@ -311,6 +312,7 @@ static void phase_farewell(struct simulation *sim)
         continue;
     if (may_go_on(sim))
         checkers_farewell(sim);
+    checkers_credit(sim);
 }
 
 static void take_down(struct simulation *sim)

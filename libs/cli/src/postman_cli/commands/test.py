@@ -9,13 +9,14 @@ import signal
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from postman_cli.checkout import LOGS, tool_env
-from postman_cli.testing import leftovers, report
+from postman_cli.testing import leftovers, report, simulator
 from postman_cli.testing.model import Choice, Outcome, Result, Step
 from postman_cli.testing.schedule import Schedule
 from postman_cli.testing.steps import NAMES, STEPS
@@ -30,6 +31,7 @@ def run_tests(
     list_steps: Annotated[bool, typer.Option("--list", help="List the steps and stop.")] = False,
     keyword: Annotated[str, typer.Option("-k", metavar="EXPR", help="Only the pytest tests that match.")] = "",
     sim_seed: Annotated[int | None, typer.Option(min=0, help="Simulate this one seed, with its trace.")] = None,
+    sim_seeds: Annotated[int | None, typer.Option(min=1, help="Simulate so many seeds: 10,000, fast 200.")] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Fewer seeds, 5 s per fuzzer, no slow tests.")] = False,
     json_out: Annotated[bool, typer.Option("--json", help="Print JSON; progress goes to standard error.")] = False,
 ) -> None:
@@ -41,11 +43,11 @@ def run_tests(
         for step in STEPS:
             typer.echo(f"{step.name:<12} {step.about}")
         return
-    steps = _chosen(only or [], keyword, sim_seed)
+    steps = _chosen(only or [], keyword, sim_seed, sim_seeds)
     console = report.console(to_stderr=json_out)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        results = _run(steps, Choice(fast, keyword, sim_seed), console)
+        results = _run(steps, Choice(fast, keyword, sim_seed, sim_seeds), console)
     except KeyboardInterrupt:
         console.print("interrupted; all programs of the run were ended")
         raise typer.Exit(130) from None
@@ -60,10 +62,14 @@ def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _chosen(only: Sequence[str], keyword: str, sim_seed: int | None) -> list[Step]:
+def _chosen(only: Sequence[str], keyword: str, sim_seed: int | None, sim_seeds: int | None) -> list[Step]:
     unknown = [name for name in only if name not in NAMES]
     if unknown:
         raise typer.BadParameter(f"no such step: {', '.join(unknown)}; there are: {', '.join(NAMES)}")
+    if sim_seeds is not None:
+        budget_s = simulator.budget_s(sim_seeds)
+        steps = [replace(step, budget_s=budget_s) if step.name == "simulator" else step for step in STEPS]
+        return [step for step in steps if step.name in (only or ["simulator"])]
     if only:
         return [step for step in STEPS if step.name in only]
     if sim_seed is not None:

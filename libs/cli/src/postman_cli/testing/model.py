@@ -18,6 +18,7 @@ class Choice:
     fast: bool = False
     keyword: str = ""  # pytest's -k
     sim_seed: int | None = None  # run this one seed
+    sim_seeds: int | None = None  # run so many
 
 
 @dataclass

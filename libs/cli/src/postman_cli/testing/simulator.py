@@ -11,7 +11,8 @@ from postman_cli.testing.model import Choice, Outcome
 from postman_cli.testing.runner import Runner
 
 PROGRAM = RELEASE_BUILD / "libs" / "vcl" / "sim" / "vcl-sim"
-SEEDS, SEEDS_FAST = 2000, 200
+SEEDS, SEEDS_FAST = 10_000, 200
+BUDGET_S_MIN, BUDGET_S_PER_SEED = 240.0, 0.024  # 10,000 seeds in 4 minutes; two idle cores need a third of that
 TOTALS = re.compile(r"^(\d+) seeds, (\d+) failed", re.MULTILINE)
 FAILED_SEED = re.compile(r"^seed (\d+) FAILED.*$", re.MULTILINE)
 NOTES_MAX = 5
@@ -23,9 +24,14 @@ def run(runner: Runner, choice: Choice) -> Outcome:
         return Outcome.failure(f"{PROGRAM} was not built")
     if choice.sim_seed is not None:
         return _one(runner, choice.sim_seed)
-    seeds = SEEDS_FAST if choice.fast else SEEDS
+    seeds = choice.sim_seeds or (SEEDS_FAST if choice.fast else SEEDS)
     status = runner.run([PROGRAM, "--from", "1", "--seeds", str(seeds), "--jobs", str(os.cpu_count() or 1)])
     return read_totals(runner.log.read_text(errors="replace"), status, seeds)
+
+
+def budget_s(seeds: int) -> float:
+    """How long so many seeds may take."""
+    return max(BUDGET_S_MIN, seeds * BUDGET_S_PER_SEED)
 
 
 def read_totals(text: str, status: int, seeds: int) -> Outcome:

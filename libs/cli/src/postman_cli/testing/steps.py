@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
-from postman_cli.testing import c_tests, fuzzers, lint, path_model, python_tests, simulator
+from postman_cli.testing import c_tests, fuzzers, lint, mutants, path_model, python_tests, simulator
 from postman_cli.testing.model import Step
 
 STEPS = (
     Step("lint", "formats, types, borders between parts", lint.run, budget_s=180),
     Step("c-unit", "C unit tests, release build", c_tests.run_release, budget_s=120),
     Step(
-        "simulator", "engines and relays in virtual time, 2,000 seeds (fast: 200)", simulator.run, budget_s=300, cores=2
+        "simulator", "engines and relays in virtual time, 10,000 seeds (fast: 200)", simulator.run, budget_s=240, cores=2
     ),
     Step("model", "the path rules as a finite model, searched to its end by spin", path_model.run, budget_s=300),
+    Step("mutants", "bugs planted in the transport, which its tests must see", mutants.run, budget_s=600, cores=2),
     Step("c-sanitized", "C unit tests, ASan + UBSan build", c_tests.run_sanitized, budget_s=300, cores=2),
     Step("c-threads", "C tests of the parts with threads, TSan build", c_tests.run_threaded, budget_s=120, cores=2),
     Step("python", "Python tests that need no root", python_tests.run_unit, budget_s=900, cores=2, uses_pytest=True),
