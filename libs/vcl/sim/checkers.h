@@ -11,7 +11,7 @@
 
 struct simulation;
 
-enum { SESSIONS_MAX = 64, CIDS_MAX = 1024, RESUMES_MAX = 4096 };
+enum { SESSIONS_MAX = 64, CIDS_MAX = 1024, BINDINGS_MAX = 4096, RESUMES_MAX = 4096 };
 
 /* What has been seen of one session. */
 struct session_record {
@@ -33,6 +33,14 @@ struct session_record {
 struct checkers {
     struct session_record sessions[SESSIONS_MAX];
     uint32_t nb_sessions;
+    struct binding_seen { /* by BIND entries that reached the server; overwritten by others of the same slot */
+        uint16_t helper_id;
+        uint32_t index, incarnation;
+        uint8_t generation;
+        uint64_t cid;
+        struct pmw_addr client;
+    } bindings[BINDINGS_MAX];
+    uint64_t short_entries_checked;
     struct {
         uint64_t cid;
         uint32_t session; /* index + 1; 0: free slot */

@@ -62,6 +62,7 @@ void result_collect(struct simulation *sim, struct run_result *result)
     result->forged = net->forged;
     result->too_long = net->too_long;
     result->checked_frames = sim->checkers.server_frames_checked;
+    result->short_checked = sim->checkers.short_entries_checked;
     result->checked_resumes = sim->checkers.resumes_checked;
     result->steps = sim->world.steps;
 }

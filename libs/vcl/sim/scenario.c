@@ -11,6 +11,8 @@ enum {
     MTU_ETHERNET_BYTES = 1472, /* UDP payload in IPv4 */
     MTU_JUMBO_BYTES = 8972,
     SEGMENT_BYTES_MIN = PMW_TRUNK_HEADER_BYTES + PMW_ENTRY_LONG_V6_BYTES + PMW_FRAME_BYTES_BASE + PMW_TRUNK_TAG_BYTES,
+    FLOWS_MAX = 1024,
+    FLOW_IDLE_US = 30000000,
     SHORT_HOLD_US = 500000,
     CLEAN_CRASH_WITHIN_US = 20000, /* while connections open and their streams are young ... */
     CLEAN_CRASH_BYTES = 2 << 20,   /* ... and long */
@@ -61,7 +63,7 @@ static void helper_draw(struct scenario *s, struct rng *rng)
     h->hold_us_max = (uint32_t)rng_between(rng, 0, 200);
     h->trunk_bytes_max = (uint32_t)rng_between(rng, SEGMENT_BYTES_MIN, PMW_TRUNK_BYTES_MAX);
     h->batch_entries_max = coin(rng) ? PMW_TRUNK_ENTRIES_MAX : (uint32_t)rng_log_between(rng, 1, PMW_TRUNK_ENTRIES_MAX);
-    h->flows_max = coin(rng) ? 16 : 1024; /* 16: flows are evicted all the time */
+    h->flows_max = coin(rng) ? 16 : FLOWS_MAX; /* 16: flows are evicted all the time */
     h->flow_idle_us = rng_log_between(rng, 1000, 30000000);
     h->no_buffer_ppm = rng_chance(rng, PPM / 8) ? 20000 : 0;
     h->poll_us_max = coin(rng) ? (uint32_t)rng_log_between(rng, 1, 50) : 0;
@@ -153,6 +155,9 @@ static void make_quiet(struct scenario *s)
     s->helper.flow_idle_us = 30000000;
     s->net.delay_us_mean = s->net.delay_us_min = s->net.delay_us_min % 200;
     s->helper.poll_us_max %= 100;
+    s->helper.flows_max =
+        FLOWS_MAX; /* a flow that is forgotten takes its binding along, and frames on their way (T6) */
+    s->helper.flow_idle_us = FLOW_IDLE_US;
     s->endpoint_poll_us_max %= 100;
     s->engine.max_ack_delay_us %= 500;
     s->small_backlog = false;

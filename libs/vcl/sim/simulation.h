@@ -110,7 +110,7 @@ struct nemesis {
 #define RUN_COUNTERS(X)                                                                                                \
     X(connections) X(completed) X(frames) X(bytes) X(resent) X(moves) X(resumes) X(failovers) X(reranks)                                       \
     X(batches) X(batched_frames) X(refused)                                                                            \
-    X(crashes) X(restarts) X(pauses) X(faults) X(hints) X(lost) X(duplicated) X(reordered) X(corrupted) X(replayed) X(junk) X(forged) X(too_long) X(damaged) X(inert) X(credited) X(short_entries) X(short_frames)        \
+    X(crashes) X(restarts) X(pauses) X(faults) X(hints) X(lost) X(duplicated) X(reordered) X(corrupted) X(replayed) X(junk) X(forged) X(too_long) X(damaged) X(inert) X(credited) X(short_entries) X(short_frames) X(short_checked)        \
     X(check_drops) X(checked_frames) X(checked_resumes) X(steps)
 /* clang-format on */
 struct run_result {

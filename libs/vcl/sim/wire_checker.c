@@ -122,6 +122,29 @@ void checkers_client_sent(struct simulation *sim, uint64_t now, const struct vcl
 typedef void frame_visitor(struct simulation *sim, const uint8_t *frame, size_t len, uint16_t path,
                            const struct pmw_addr *addr);
 
+/* --- bindings (T6): what short entries mean ------------------------------------------------------------------- */
+static struct binding_seen *binding_slot(struct checkers *k, uint16_t helper_id, uint32_t index, uint8_t generation)
+{
+    return &k->bindings[((helper_id * 31u + index) * 16u + (generation & 15u)) % BINDINGS_MAX];
+}
+
+static void bindings_learn(struct checkers *k, const struct pmw_trunk *trunk, const uint8_t *buf, size_t len)
+{
+    struct pmw_any_entry entry;
+    for (size_t at = PMW_TRUNK_HEADER_BYTES; pmw_entry_next(buf, len - PMW_TRUNK_TAG_BYTES, &at, &entry) == 1;) {
+        if (entry.kind != PMW_ENTRY_BIND)
+            continue;
+        const struct pmw_bind *b = &entry.bind;
+        *binding_slot(k, trunk->helper_id, b->index, b->generation) =
+            (struct binding_seen){.helper_id = trunk->helper_id,
+                                  .index = b->index,
+                                  .incarnation = trunk->incarnation,
+                                  .generation = (uint8_t)(b->generation & 15),
+                                  .cid = b->cid,
+                                  .client = b->client};
+    }
+}
+
 /* Calls visit for the C-frame, or for each of the batch. A batch names its helper itself: its address may be that of a
  * replayed copy until the helper's next batch. */
 static void each_frame(struct simulation *sim, const uint8_t *buf, size_t len, uint16_t path,
@@ -137,7 +160,18 @@ static void each_frame(struct simulation *sim, const uint8_t *buf, size_t len, u
         return;
     size_t at = PMW_TRUNK_HEADER_BYTES;
     while (pmw_entry_next(buf, len - PMW_TRUNK_TAG_BYTES, &at, &entry) == 1) {
-        if (entry.kind == PMW_ENTRY_LONG_V4 || entry.kind == PMW_ENTRY_LONG_V6)
+        if (entry.kind == PMW_ENTRY_SHORT) {
+            const struct pmw_short *e = &entry.as_short;
+            const struct binding_seen *b = binding_slot(&sim->checkers, trunk.helper_id, e->index, e->generation);
+            uint8_t frame[PMW_FRAME_BYTES_BASE];
+            int frame_len = b->helper_id == trunk.helper_id && b->index == e->index && b->generation == e->generation
+                                ? pmw_short_to_frame(frame, sizeof frame, e, b->cid)
+                                : 0;
+            if (frame_len > 0) {
+                sim->checkers.short_entries_checked++;
+                visit(sim, frame, (size_t)frame_len, trunk.helper_id, &b->client);
+            }
+        } else if (entry.kind == PMW_ENTRY_LONG_V4 || entry.kind == PMW_ENTRY_LONG_V6)
             visit(sim, entry.as_long.frame, entry.as_long.frame_len, trunk.helper_id, &entry.as_long.client);
     }
 }
@@ -246,6 +280,10 @@ void checkers_server_received(struct simulation *sim, uint64_t now, const struct
 {
     bool batch_refused = drop == VCL_DROP_TRUNK_TAG || drop == VCL_DROP_TRUNK_REPLAY || drop == VCL_DROP_TRUNK_ENTRY ||
                          drop == VCL_DROP_MALFORMED || drop == VCL_DROP_LIMIT;
+    struct pmw_trunk trunk;
+    if (!batch_refused && pmw_type_of(in->bytes, in->len) == PMW_TRUNK &&
+        pmw_trunk_decode(in->bytes, in->len, &trunk) >= 0)
+        bindings_learn(&sim->checkers, &trunk, in->bytes, in->len);
     if (!batch_refused)
         each_frame(sim, in->bytes, in->len, 0, &in->from, server_frame_received);
 }
