@@ -30,10 +30,11 @@ SAID_EVERY = 10
 def run(request: Request) -> Outcome:
     """Torments until all faults are done and all requests answered."""
     with whole_stack(request, "chaos") as stack:
-        return _run(request, stack)
+        return torment(request, stack)
 
 
-def _run(request: Request, stack: Stack) -> Outcome:
+def torment(request: Request, stack: Stack) -> Outcome:
+    """In a stack that is up."""
     connections = request.connections or CONNECTIONS
     wanted = request.requests or REQUESTS
     choice = request.random()
