@@ -13,7 +13,7 @@ static const uint64_t LIFETIME_US = 1000000;
 
 void launch(struct world *w, const struct pmw_addr *from, const struct pmw_addr *to, const uint8_t *buf, size_t len)
 {
-    REQUIRE(len > 0 && len <= PMW_TRUNK_BYTES_MAX);
+    REQUIRE(len > 0 && len <= PMW_FRAME_BYTES_MAX);
     if (w->nb_flight == FLIGHT_MAX)
         return;
     struct flight *f = malloc(sizeof(*f) + len);
@@ -84,13 +84,13 @@ static int arrive(struct world *w, const struct pmw_addr *from, const struct pmw
     if (len > 0)
         memcpy(exact, buf, len);
     if (pmw_addr_equal(to, &CLIENT_ADDR))
-        rc = vcl_engine_receive(w->client.engine, w->now, from, exact, len, false);
+        rc = vcl_engine_receive(w->client.engine, w->now, from, exact, len);
     else if (pmw_addr_equal(to, &SERVER_ADDR))
-        rc = vcl_engine_receive(w->server.engine, w->now, from, exact, len, false);
+        rc = vcl_engine_receive(w->server.engine, w->now, from, exact, len);
     else if (is_relay(to) && !w->relay_dead)
-        relay_client_datagram(w->relay, w->now, from, exact, len, false);
+        relay_client_datagram(w->relay, w->now, from, exact, len);
     else if (pmw_addr_equal(to, &RELAY_TRUNK_ADDR) && !w->relay_dead)
-        relay_trunk_datagram(w->relay, w->now, from, exact, len, false);
+        relay_trunk_datagram(w->relay, w->now, from, exact, len, len % 16 == 0);
     free(exact);
     REQUIRE(rc >= -1 && rc < VCL_DROP_COUNT);
     return rc;
@@ -141,7 +141,7 @@ static bool same_meaning(const uint8_t *a, const uint8_t *b, size_t len)
 void forge_copy(struct world *w, struct input *in, unsigned index)
 {
     const struct flight *f = w->flight[index];
-    uint8_t buf[PMW_TRUNK_BYTES_MAX];
+    uint8_t buf[PMW_FRAME_BYTES_MAX];
     if (is_expired(w, f))
         return;
     memcpy(buf, f->bytes, f->len);

@@ -2,14 +2,17 @@
 """The step `fuzz`, and what `postman fuzz` uses: libFuzzer programs, each for a time, from the corpora in the tree.
 
 A fuzzer is an executable of the fuzz build whose name ends in `_fuzz`. Its corpus is the folder `corpus/<subject>`
-beside or above its source (`frame_fuzz` reads `corpus/frame`); what it finds is kept under .postman/fuzz/<name>.
+beside or above its source (`frame_fuzz` reads `corpus/frame`); what it finds is kept under .postman/fuzz/<name>. Inputs
+that broke something are also copied into the folder of the run, written into its log, and named in the outcome.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,10 +24,12 @@ from postman_cli.testing.c_tests import SANITIZER_ENV
 from postman_cli.testing.model import Choice, Outcome
 from postman_cli.testing.runner import Runner
 
-SECONDS, SECONDS_FAST = 60, 5
+STEP_SECONDS, SECONDS_MIN, SECONDS_FAST = 240, 10, 5  # of the step, whatever the number of fuzzers; of one fuzzer
 INPUT_BYTES_MAX = 4096  # two of the largest datagrams: enough to cross every limit
 INPUT_TIMEOUT_S = 10
 MEMORY_MIB_MAX = 2048
+
+FINDINGS = ("crash-*", "leak-*", "oom-*", "timeout-*", "slow-unit-*")  # what libFuzzer calls the inputs it keeps
 
 INPUTS_RUN = re.compile(r"stat::number_of_executed_units: *(\d+)")
 
@@ -40,22 +45,31 @@ class Fuzzer:
 
 def run(runner: Runner, choice: Choice) -> Outcome:
     """Each fuzzer for a fixed time, as many at once as there are cores."""
-    return run_fuzzers(runner, SECONDS_FAST if choice.fast else SECONDS, [])
+    return run_fuzzers(runner, SECONDS_FAST if choice.fast else None, [])
 
 
-def run_fuzzers(runner: Runner, seconds: int, names: list[str]) -> Outcome:
-    """Builds and runs the named fuzzers, or all. One fuzzer counts as one test."""
+def run_fuzzers(runner: Runner, seconds: int | None, names: list[str]) -> Outcome:
+    """Builds and runs the named fuzzers, or all, each for `seconds`, or for its share of the step's time. One fuzzer
+    counts as one test."""
     FUZZED.configure(runner)
     found = [fuzzer for fuzzer in find(runner.env) if not names or fuzzer.name in names]
     unknown = set(names) - {fuzzer.name for fuzzer in found}
     if unknown or not found:
         return Outcome.failure(f"no such fuzzer: {', '.join(sorted(unknown))}" if unknown else "no fuzzers were built")
     FUZZED.build(runner, *(str(fuzzer.program.relative_to(FUZZED.folder)) for fuzzer in found))
+    if seconds is None:
+        seconds = share(STEP_SECONDS, len(found), os.cpu_count() or 1)
     outcome = Outcome()
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for each in pool.map(lambda fuzzer: _run_one(runner, fuzzer, seconds), found):
             outcome.add(each)
     return outcome
+
+
+def share(total_s: int, nb_fuzzers: int, cores: int) -> int:
+    """Seconds for each, so that all take total_s on these cores."""
+    rounds = -(-nb_fuzzers // cores)
+    return max(SECONDS_MIN, total_s // rounds)
 
 
 def find(env: dict[str, str]) -> list[Fuzzer]:
@@ -84,8 +98,27 @@ def _run_one(runner: Runner, fuzzer: Fuzzer, seconds: int) -> Outcome:
     log.write_bytes(b"")
     limits = [f"-max_total_time={seconds}", f"-max_len={INPUT_BYTES_MAX}", f"-timeout={INPUT_TIMEOUT_S}"]
     limits += [f"-rss_limit_mb={MEMORY_MIB_MAX}", "-print_final_stats=1", f"-artifact_prefix={work}/"]
+    before = _findings(work)
     status = runner.run([fuzzer.program, *limits, work / "found", *fuzzer.seeds], env=SANITIZER_ENV, log=log)
     runs = INPUTS_RUN.search(log.read_text(errors="replace"))
     if status == 0 and runs and int(runs[1]) > 0:
         return Outcome(passed=1, notes=[f"{fuzzer.name}: {int(runs[1]):,} inputs"])
-    return Outcome.failure(f"{fuzzer.name} ended with {status}: see {log}, the input is in {work}/")
+    kept = _keep(work, _findings(work) - before, log)
+    return Outcome.failure(f"{fuzzer.name} ended with {status}: see {log}; inputs: {', '.join(kept) or 'none'}")
+
+
+def _findings(work: Path) -> set[tuple[Path, int]]:
+    """Inputs that broke something, and when they were written: the same one may be found again."""
+    return {(path, path.stat().st_mtime_ns) for pattern in FINDINGS for path in work.glob(pattern)}
+
+
+def _keep(work: Path, new: set[tuple[Path, int]], log: Path) -> list[str]:
+    """Copies the inputs beside the log, and writes them into it."""
+    kept = []
+    for path, _ in sorted(new):
+        copy = log.with_name(f"fuzz-{work.name}-{path.name}")
+        shutil.copyfile(path, copy)
+        with log.open("a") as out:
+            out.write(f"input {copy}, in base64: {base64.b64encode(path.read_bytes()).decode()}\n")
+        kept.append(str(copy))
+    return kept

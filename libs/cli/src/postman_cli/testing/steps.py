@@ -17,7 +17,7 @@ STEPS = (
     Step("c-sanitized", "C unit tests, ASan + UBSan build", c_tests.run_sanitized, budget_s=300, cores=2),
     Step("c-threads", "C tests of the parts with threads, TSan build", c_tests.run_threaded, budget_s=120, cores=2),
     Step("python", "Python tests that need no root", python_tests.run_unit, budget_s=900, cores=2, uses_pytest=True),
-    Step("fuzz", "each fuzzer for 60 s (fast: 5 s)", fuzzers.run, budget_s=600, cores=2),
+    Step("fuzz", "all fuzzers for 4 minutes together (fast: 5 s each)", fuzzers.run, budget_s=600, cores=2),
     Step(
         "network",
         "Python tests in network namespaces",
