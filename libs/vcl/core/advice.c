@@ -5,21 +5,6 @@
  */
 #include "state.h"
 
-void vcl__advice_planned_move(struct vcl_session *s)
-{
-    struct dial *d = s->dial;
-    if (d->state != VCL_PATH_ACTIVE || !d->known || !vcl__session_in_use(s) || s->e->now < d->spacing.next_at)
-        return;
-    const struct vcl_path *next = vcl__candidates_next(&d->candidates, s->e->now, s->e->now, &d->active);
-    if (next == NULL || vcl__path_equal(next, &d->active))
-        return;
-    /* The present path still works. One that failed, or drains too, is no better: leaving for it would be for ever. */
-    if (!vcl__candidates_is_free(&d->candidates, s->e->now, next))
-        return;
-    d->silent_since = s->e->now;
-    vcl__dial_leave(s);
-}
-
 static void fail_helper(struct vcl_session *s, uint16_t helper_id)
 {
     struct dial *d = s->dial;
@@ -32,12 +17,12 @@ static void fail_helper(struct vcl_session *s, uint16_t helper_id)
 int vcl__advice_on_pong(struct vcl_session *s, const struct pmw_probe *p)
 {
     struct dial *d = s->dial;
-    if (vcl__home_on_pong(s, p))
+    if (vcl__home_on_pong(s, p) || vcl__scout_on_pong(s, p))
         return 0;
     if (p->state == 0 || !vcl__probe_is_of_series(d, p) || p->helper_id != d->active.helper_id)
         return 0;
     fail_helper(s, p->helper_id);
-    vcl__advice_planned_move(s);
+    vcl__plan_begin(s);
     return 0;
 }
 
@@ -54,10 +39,10 @@ void vcl_session_hint(struct vcl_session *s, uint64_t now, uint16_t helper_id, e
     if (hint == VCL_HINT_DRAIN || !active) {
         fail_helper(s, helper_id);
         if (active)
-            vcl__advice_planned_move(s);
+            vcl__plan_begin(s);
     } else if (d->known && vcl__session_in_use(s)) {
         d->probe.hinted = true;
         d->probe.nb_unanswered = 0;
-        vcl__probe_send(s);
+        vcl__probe_send(s, true);
     }
 }

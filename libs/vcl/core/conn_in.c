@@ -238,6 +238,7 @@ int vcl__conn_receive(struct vcl_engine *e, const struct route *from, const uint
     vcl__short_on_frame(c, &f);
     c->heard_at = e->now;
     c->nb_keepalives = 0;
+    vcl__trial_on_conn_frame(c->s, from);
     bool has_bytes = f.payload_len > 0 || (f.flags & PMW_F_FIN) != 0;
     if (c->state == CONN_CLOSED) {
         tombstone_answer(c, has_bytes);

@@ -220,8 +220,10 @@ static void on_data_sent(struct vcl_conn *c, uint32_t payload_len)
     c->sent_bytes += payload_len;
     c->e->stats.data_frames_out++;
     vcl__conn_arm(c);
-    if (c->s->dial != NULL)
+    if (c->s->dial != NULL) {
         vcl__path_on_activity(c->s);
+        vcl__path_on_sent(c->s);
+    }
 }
 
 /* The lowest lost frame, no longer than the path carries (S21). NULL: no memory to cut it. */
@@ -302,10 +304,8 @@ static int build_reset(struct vcl_conn *c, uint8_t *buf, size_t cap)
     return len;
 }
 
-int vcl__conn_build(struct vcl_conn *c, uint8_t *buf, size_t cap)
+static int build_frame(struct vcl_conn *c, uint8_t *buf, size_t cap)
 {
-    if (!vcl__conn_has_output(c))
-        return 0;
     if (vcl__conn_is_opening(c->state))
         return vcl__open_build(c, buf, cap);
     if (vcl__seal_exhausted(c))
@@ -324,6 +324,21 @@ int vcl__conn_build(struct vcl_conn *c, uint8_t *buf, size_t cap)
     struct pmw_frame ack = {.type = c->want_keepalive ? PMW_DATA : PMW_ACK}; /* C11: DATA without bytes is answered */
     c->want_keepalive = false;
     return put_frame(c, &ack, c->snd_nxt, 0, buf, cap);
+}
+
+int vcl__conn_build(struct vcl_conn *c, uint8_t *buf, size_t cap)
+{
+    if (!vcl__conn_has_output(c))
+        return 0;
+    size_t room = vcl__trial_room(c->s); /* S18 */
+    int len = build_frame(c, buf, cap < room ? cap : room);
+    if (len > 0) {
+        vcl__trial_sent(c->s, (size_t)len);
+    } else if (len < 0 && room < cap) {
+        vcl__trial_blocked(c->s); /* kicked when more may go */
+        return 0;
+    }
+    return len;
 }
 
 /* C3: within max_ack_delay; the delay is the same for all, so the queue is in order of its deadlines. */

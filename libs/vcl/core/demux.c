@@ -13,6 +13,8 @@ static int receive_by_server(struct vcl_engine *e, const struct route *from, int
         return vcl__on_open(e, from, buf, len);
     if (type == PMW_RESUME)
         return vcl__on_resume(e, from, buf, len);
+    if (type == PMW_PATH_RESPONSE)
+        return vcl__on_path_response(e, from, buf, len);
     return vcl__on_probe(e, from, buf, len);
 }
 
@@ -34,13 +36,12 @@ static int receive_probe_answer(struct vcl_engine *e, const struct route *from, 
     vcl__session_on_rx(s, from);
     if (vcl__mtu_on_echo(s, &p) || s->dial == NULL)
         return 0;
-    return vcl__home_on_echo(s, &p) ? 0 : vcl__probe_on_echo(s, &p);
+    return vcl__home_on_echo(s, &p) || vcl__scout_on_echo(s, &p) ? 0 : vcl__probe_on_echo(s, &p);
 }
 
-int vcl__frame_receive(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len)
+static int receive(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len)
 {
     int type = pmw_type_of(buf, len);
-    e->stats.frames_in++;
     switch (type) {
     case PMW_DATA:
     case PMW_ACK:
@@ -48,6 +49,7 @@ int vcl__frame_receive(struct vcl_engine *e, const struct route *from, const uin
     case PMW_OPEN:
     case PMW_RESUME:
     case PMW_PROBE:
+    case PMW_PATH_RESPONSE:
         return receive_by_server(e, from, type, buf, len);
     case PMW_OPEN_ACK:
         return vcl__on_open_ack(e, from, buf, len);
@@ -59,6 +61,8 @@ int vcl__frame_receive(struct vcl_engine *e, const struct route *from, const uin
         return vcl__on_refused(e, from, buf, len);
     case PMW_RESUME_ACK:
         return vcl__on_resume_ack(e, from, buf, len);
+    case PMW_PATH_CHALLENGE:
+        return vcl__on_path_challenge(e, from, buf, len);
     case PMW_PONG:
     case PMW_ECHO:
         return receive_probe_answer(e, from, type, buf, len);
@@ -67,4 +71,13 @@ int vcl__frame_receive(struct vcl_engine *e, const struct route *from, const uin
     default: /* also a batch inside a batch */
         return vcl__drop(e, VCL_DROP_MALFORMED);
     }
+}
+
+int vcl__frame_receive(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len)
+{
+    e->stats.frames_in++;
+    e->frame_len = len;
+    int drop = receive(e, from, buf, len);
+    e->frame_len = 0;
+    return drop;
 }

@@ -19,6 +19,9 @@
 enum {
     RESUME_PTOS = 3,         /* S7 */
     RESUME_TRIAL_FRAMES = 3, /* S7: oldest data that follows an unanswered RESUME */
+    RESUME_RTTS = 3,         /* a RESUME of 32 connections takes longer than the probe that measured the path */
+    LEAVE_GRACE_US = 200,    /* S22: the active path's answer may be a moment behind that of the witness */
+    LEAVE_JITTER_US = 2000,  /* S20 */
 };
 
 bool vcl__dial_may_open(const struct vcl_session *s)
@@ -32,7 +35,7 @@ bool vcl__dial_may_send(const struct vcl_session *s)
 }
 
 /* --- moving ------------------------------------------------------------------------------------ */
-static void path_event(struct vcl_session *s, enum vcl_event_type type)
+void vcl__dial_path_event(struct vcl_session *s, enum vcl_event_type type)
 {
     struct dial *d = s->dial;
     vcl__session_event(s, &(struct vcl_event){.type = type,
@@ -40,6 +43,12 @@ static void path_event(struct vcl_session *s, enum vcl_event_type type)
                                               .from_helper_id = d->from_helper_id,
                                               .epoch = s->epoch,
                                               .silent_since_us = d->silent_since});
+}
+
+uint32_t vcl__dial_next_epoch(const struct vcl_session *s)
+{
+    const struct plan *p = &s->dial->plan;
+    return (p->epoch > s->epoch ? p->epoch : s->epoch) + 1;
 }
 
 /* A try is made; when all candidates had theirs, the agent is asked for others: again after each round without success.
@@ -52,30 +61,43 @@ static void count_attempt(struct vcl_session *s)
         return;
     d->nb_attempts = 0;
     d->all_tried = true;
-    path_event(s, VCL_EV_PATHS_WANTED);
+    vcl__dial_path_event(s, VCL_EV_PATHS_WANTED);
 }
 
-/* The next candidate becomes the active path, under the next epoch (S1). */
-static void choose(struct vcl_session *s)
+/* The path that is tried is not the one that was measured: a slow one must not slow down the search. A witness (S22)
+ * has measured it. */
+static uint64_t resume_pto(const struct vcl_session *s, const struct vcl_path *path)
+{
+    const struct vcl_config *cfg = &s->e->cfg;
+    uint64_t pto = vcl__session_pto(s), measured = cfg->pto_max_us;
+    const struct candidate *c = vcl__candidates_of_helper(&s->dial->candidates, path->helper_id);
+    if (c != NULL && c->echoed_at != 0 && c->echoed_at >= s->dial->scout.since && s->dial->scout.since != 0)
+        measured = RESUME_RTTS * c->echo_rtt_us + s->limits.peer_delay_us;
+    if (measured < cfg->pto_min_us)
+        measured = cfg->pto_min_us;
+    return pto < measured ? pto : measured;
+}
+
+/* `next` becomes the active path, under the next epoch (S1). */
+static void choose(struct vcl_session *s, const struct vcl_path *next)
 {
     struct dial *d = s->dial;
-    const struct vcl_path *next = vcl__candidates_next(&d->candidates, s->e->now, d->left_at, &d->active);
-    if (next != NULL)
+    if (next != NULL) {
+        d->resume_pto_us = resume_pto(s, next);
         d->active = *next;
+    } else {
+        d->resume_pto_us = resume_pto(s, &d->active);
+    }
     vcl__candidates_tried(&d->candidates, s->e->now, &d->active);
     d->active_since = s->e->now;
     s->route.addr = d->active.addr;
-    s->epoch++;
+    s->epoch = vcl__dial_next_epoch(s);
     memset(&d->probe, 0, sizeof(d->probe));
     d->suspect_waits = false;
+    d->waiting_since = 0;
+    vcl__scout_stop(s);
+    vcl__plan_cancel(s);
     count_attempt(s);
-}
-
-/* The path that is tried is not the one that was measured: a slow one must not slow down the search. */
-static uint64_t resume_pto(const struct vcl_session *s)
-{
-    uint64_t pto = vcl__session_pto(s);
-    return pto < s->e->cfg.pto_max_us ? pto : s->e->cfg.pto_max_us;
 }
 
 /* RESUME of the session's epoch on the active path. */
@@ -83,8 +105,8 @@ static void resume(struct vcl_session *s)
 {
     struct vcl_engine *e = s->e;
     struct dial *d = s->dial;
-    uint64_t pto = resume_pto(s), until = e->now + RESUME_PTOS * pto;
-    d->state = d->all_tried ? VCL_PATH_STALLED : VCL_PATH_RESUMING;
+    uint64_t pto = d->resume_pto_us, until = e->now + RESUME_PTOS * pto;
+    d->state = d->all_tried || d->blind ? VCL_PATH_STALLED : VCL_PATH_RESUMING;
     d->resume_nonce = vcl__random64(e);
     d->resume_sent_at = e->now;
     d->resume_until = until > d->spacing.next_at ? until : d->spacing.next_at;
@@ -95,45 +117,63 @@ static void resume(struct vcl_session *s)
     vcl__session_arm(s, d->resume_tick_at);
 }
 
-void vcl__dial_leave(struct vcl_session *s)
+static const struct vcl_path *next_in_turn(const struct vcl_session *s)
+{
+    return vcl__candidates_next(&s->dial->candidates, s->e->now, s->dial->left_at, &s->dial->active);
+}
+
+void vcl__dial_leave(struct vcl_session *s, bool blind)
 {
     struct dial *d = s->dial;
+    const struct vcl_path *witness = vcl__scout_best(s, &d->active);
+    if (witness == NULL)
+        witness = vcl__scout_best(s, NULL);
     d->from_helper_id = d->active.helper_id;
-    d->left_at = s->e->now;
+    d->left_at = blind ? d->silent_since : s->e->now;
     d->nb_attempts = 0;
     d->all_tried = false;
+    d->blind = blind;
     vcl__candidates_tried(&d->candidates, s->e->now, &d->active);
-    choose(s);
+    choose(s, blind || witness == NULL ? next_in_turn(s) : witness);
     resume(s);
 }
 
-/* The verdict of S7 and S8. Not in a round in which we ourselves were late, and not before S9 allows a move. */
-void vcl__dial_suspect(struct vcl_session *s, uint64_t silent_since)
+/* Not in a round in which we ourselves were late. */
+void vcl__dial_suspect(struct vcl_session *s, uint64_t silent_since, bool by_silence)
 {
     struct dial *d = s->dial;
     if (s->e->lag_us > 0 || d->suspect_waits || d->state != VCL_PATH_ACTIVE)
         return;
     d->silent_since = silent_since;
-    d->from_helper_id = d->active.helper_id;
-    path_event(s, VCL_EV_PATH_SUSPECT);
-    vcl__candidates_fail(&d->candidates, s->e->now, &d->active, s->e->cfg.path_penalty_us);
-    if (s->e->now < d->spacing.next_at) {
-        d->suspect_waits = true;
-        vcl__session_arm(s, d->spacing.next_at);
+    d->suspect_waits = true;
+    d->suspect_silent = by_silence;
+    d->leave_at = s->e->now + LEAVE_GRACE_US + vcl__random64(s->e) % LEAVE_JITTER_US;
+    if (d->leave_at < d->spacing.next_at)
+        d->leave_at = d->spacing.next_at;
+    vcl__session_arm(s, d->leave_at);
+}
+
+/* The jitter is over, S9 allows it, and nothing revoked the verdict (vcl__path_on_proof). */
+static void suspicion_ripe(struct vcl_session *s)
+{
+    struct dial *d = s->dial;
+    const struct vcl_path *other = vcl__scout_best(s, &d->active);
+    d->suspect_waits = false;
+    if (d->suspect_silent && vcl__watch_silence(s) < s->e->cfg.suspect_silence_us_min)
         return;
-    }
-    vcl__dial_leave(s);
+    d->from_helper_id = d->active.helper_id;
+    vcl__dial_path_event(s, VCL_EV_PATH_SUSPECT);
+    if (other != NULL)
+        vcl__candidates_fail(&d->candidates, s->e->now, &d->active, s->e->cfg.path_penalty_us);
+    vcl__dial_leave(s, false);
 }
 
 void vcl__dial_on_conn_pto(struct vcl_session *s, uint8_t pto_count, uint64_t first_sent_at)
 {
-    struct dial *d = s->dial;
-    if (d->state != VCL_PATH_ACTIVE)
-        return;
-    if (pto_count >= 2 && d->last_rx <= first_sent_at)
-        vcl__dial_suspect(s, first_sent_at);
-    else if (d->probe.nb_unanswered == 0)
-        vcl__probe_send(s);
+    (void)pto_count;
+    (void)first_sent_at;
+    if (s->dial->state == VCL_PATH_ACTIVE && s->dial->probe.nb_unanswered == 0)
+        vcl__probe_send(s, true);
 }
 
 /* An OPEN was unanswered twice. While the server may not know the session there is nothing to resume: the OPEN itself
@@ -153,7 +193,7 @@ void vcl__dial_on_open_silence(struct vcl_session *s, uint64_t silent_since)
         count_attempt(s); /* there is only this one: it is tried on */
         return;
     }
-    choose(s);
+    choose(s, next);
     struct list *n, *tmp;
     list_each(n, tmp, &s->conns)
     {
@@ -181,6 +221,8 @@ void vcl__dial_on_open_answer(struct vcl_session *s, uint32_t server_epoch)
     /* The first OPEN had arrived after all: the server still sends by the path on which it came. Move it here. */
     d->from_helper_id = d->active.helper_id;
     d->left_at = d->silent_since = s->e->now;
+    d->blind = false;
+    d->resume_pto_us = resume_pto(s, &d->active);
     resume(s);
 }
 
@@ -192,14 +234,16 @@ void vcl__dial_resumed(struct vcl_session *s)
     if (d->state != VCL_PATH_RESUMING && d->state != VCL_PATH_STALLED)
         return;
     d->state = VCL_PATH_ACTIVE;
+    d->blind = false;
     d->last_rx = e->now;
     s->rtt.sampled = false; /* another path: at most this long */
+    s->min_rtt_us = 0;
     vcl__session_on_rtt(s, e->now - d->resume_sent_at);
     vcl__path_on_proof(s, d->resume_sent_at);
     vcl__path_on_activity(s);
     s->moves++;
     e->stats.path_moves++;
-    path_event(s, VCL_EV_PATH_MOVED);
+    vcl__dial_path_event(s, VCL_EV_PATH_MOVED);
     struct list *n, *tmp;
     list_each(n, tmp, &s->conns)
     {
@@ -210,6 +254,7 @@ void vcl__dial_resumed(struct vcl_session *s)
         } else if (vcl__conn_is_live(c->state)) {
             vcl__cc_reset(&c->cc, c->sent.next_order); /* C5 */
             c->pto_count = 0;
+            c->force_long = false; /* another helper, other bindings */
             vcl__conn_arm(c);
         }
         vcl__conn_kick(c);
@@ -226,28 +271,37 @@ static uint64_t on_timer_resuming(struct vcl_session *s)
         vcl__session_end(s, VCL_ERR_TIMEOUT);
         return VCL_NEVER;
     }
-    if (vcl__due(e, d->resume_until)) {
+    const struct vcl_path *witness = vcl__due(e, d->resume_until) ? vcl__scout_best(s, &d->active) : NULL;
+    if (witness != NULL) {
         vcl__candidates_fail(&d->candidates, e->now, &d->active, e->cfg.path_penalty_us);
-        choose(s);
+        d->blind = false;
+        choose(s, witness);
         resume(s);
-    } else if (vcl__due(e, d->resume_tick_at) && d->nb_ticks < RESUME_PTOS) {
-        d->nb_ticks++;
-        d->resume_tick_at = e->now + resume_pto(s);
+    } else if (vcl__due(e, d->resume_until) && vcl__due(e, d->resume_sent_at + e->cfg.move_interval_max_us)) {
+        d->blind = true; /* S22: not more than one epoch each second for want of knowledge */
+        choose(s, next_in_turn(s));
+        resume(s);
+    } else if (vcl__due(e, d->resume_tick_at)) {
+        uint64_t pto = d->resume_pto_us;
+        for (uint8_t n = RESUME_PTOS; n < d->nb_ticks && pto < e->cfg.pto_max_us; n++)
+            pto *= 2;
+        if (d->nb_ticks < UINT8_MAX)
+            d->nb_ticks++;
+        d->resume_tick_at = e->now + pto;
         vcl__resume_relist(s);
+        vcl__scout_round(s);
     }
-    uint64_t next =
-        d->nb_ticks < RESUME_PTOS && d->resume_tick_at < d->resume_until ? d->resume_tick_at : d->resume_until;
-    return next;
+    return d->resume_until > e->now && d->resume_until < d->resume_tick_at ? d->resume_until : d->resume_tick_at;
 }
 
 static uint64_t on_timer_active(struct vcl_session *s)
 {
     struct vcl_engine *e = s->e;
     struct dial *d = s->dial;
-    if (d->suspect_waits && e->now >= d->spacing.next_at && e->lag_us == 0) {
-        vcl__dial_leave(s);
+    if (d->suspect_waits && e->now >= d->leave_at && e->lag_us == 0)
+        suspicion_ripe(s);
+    if (d->state != VCL_PATH_ACTIVE)
         return d->resume_tick_at;
-    }
     uint64_t next = vcl__probe_on_timer(s);
     if (d->state != VCL_PATH_ACTIVE)
         return next;
@@ -258,11 +312,10 @@ static uint64_t on_timer_active(struct vcl_session *s)
         }
         next = d->resume_tick_at < next ? d->resume_tick_at : next;
     }
-    if (d->suspect_waits && d->spacing.next_at < next)
-        next = d->spacing.next_at;
-    uint64_t home = vcl__home_on_timer(s);
-    if (d->state != VCL_PATH_ACTIVE)
-        return d->resume_tick_at;
+    if (d->suspect_waits && d->leave_at < next)
+        next = d->leave_at;
+    uint64_t plan = vcl__plan_on_timer(s), home = vcl__home_on_timer(s);
+    next = plan < next ? plan : next;
     return home < next ? home : next;
 }
 

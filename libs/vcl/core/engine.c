@@ -27,6 +27,8 @@ void vcl_config_defaults(struct vcl_config *c)
     c->move_interval_min_us = 10000;
     c->move_interval_max_us = 1000000;
     c->path_penalty_us = 5000000;
+    c->suspect_silence_us_min = 10000;
+    c->resumes_per_ms_max = 64;
     c->hold_us = 60000000;
     c->idle_us = 300000000;
     c->tombstone_us = 10000000;
@@ -43,7 +45,7 @@ static bool config_valid(const struct vcl_config *c)
            c->trunk_bytes_max >= TRUNK_BYTES_FLOOR && c->trunk_bytes_max <= PMW_TRUNK_BYTES_MAX &&
            c->pto_initial_us > 0 && c->pto_min_us > 0 && c->max_ack_delay_us <= UINT16_MAX &&
            c->move_interval_min_us > 0 && c->probe_interval_us > 0 && c->nb_keys <= VCL_KEYS_MAX &&
-           c->nb_predecessors <= VCL_PREDECESSORS_MAX && c->sessions_per_client_max > 0;
+           c->nb_predecessors <= VCL_PREDECESSORS_MAX && c->sessions_per_client_max > 0 && c->resumes_per_ms_max > 0;
 }
 
 /* A frame with four SACK ranges, in an IPv6 entry, in a batch. */
@@ -62,6 +64,7 @@ static void lists_init(struct vcl_engine *e)
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         list_init(lists[i]);
     vcl__exit_init(&e->direct, NULL);
+    vcl__herd_init(e);
 }
 
 int vcl_engine_new(struct vcl_engine **out, const struct vcl_config *config)
@@ -96,6 +99,7 @@ void vcl_engine_free(struct vcl_engine *e)
 {
     while (!list_empty(&e->all_sessions))
         vcl__session_free(container_of(list_first(&e->all_sessions), struct vcl_session, all));
+    vcl__herd_free(e);
     vcl__trunks_free(e);
     vcl__exit_clear(e, &e->direct);
     vcl__map_free(&e->sessions);
@@ -162,7 +166,7 @@ int vcl_engine_receive_marked(struct vcl_engine *e, uint64_t now, const struct p
 
 static bool resume_send(struct vcl_engine *e, struct vcl_datagram *out)
 {
-    while (!list_empty(&e->resuming)) {
+    while (!list_empty(&e->resuming) && vcl__herd_may_send(e)) {
         struct dial *d = container_of(list_first(&e->resuming), struct dial, resuming);
         int len = vcl__resume_build(d->session, out->bytes, sizeof(out->bytes));
         if (len <= 0)
@@ -188,12 +192,13 @@ int vcl_engine_send(struct vcl_engine *e, uint64_t now, struct vcl_datagram *out
 uint64_t vcl_engine_next_timer(const struct vcl_engine *e)
 {
     uint64_t next = vcl__timers_next(&e->timers);
+    uint64_t herd = vcl__herd_next(e);
     const struct list *ack = list_first(&e->acks), *tomb = list_first(&e->tombs);
     if (ack != NULL && container_of(ack, struct vcl_conn, ack_node)->ack_at < next)
         next = container_of(ack, struct vcl_conn, ack_node)->ack_at;
     if (tomb != NULL && container_of(tomb, struct vcl_conn, place)->dead_at < next)
         next = container_of(tomb, struct vcl_conn, place)->dead_at;
-    return next;
+    return herd < next ? herd : next;
 }
 
 /* Tombstones are queued in the order in which they end. */
@@ -229,6 +234,8 @@ void vcl_engine_on_timer(struct vcl_engine *e, uint64_t now, uint64_t lag_us)
     struct timer *t;
     vcl__now(e, now);
     e->lag_us = lag_us;
+    e->lag_total_us += lag_us;
+    vcl__herd_due(e);
     ask_after_standstill(e);
     vcl__acks_due(e);
     tombs_due(e);

@@ -20,7 +20,7 @@ static uint64_t probe_gap(const struct vcl_session *s)
 }
 
 /* A PROBE of another epoch than the session's is answered on the path on which it came (S8): it proves both directions
- * of that path, and moves nothing. */
+ * of that path, and moves nothing. No session has epoch 0. */
 static void home_probe(struct vcl_session *s, const struct vcl_path *path)
 {
     struct home *h = &s->dial->home;
@@ -30,7 +30,6 @@ static void home_probe(struct vcl_session *s, const struct vcl_path *path)
     h->asked = true;
     struct pmw_probe p = {.session_id = s->id,
                           .nonce = h->nonce,
-                          .epoch = s->epoch - 1,
                           .server_id = s->dial->server_id,
                           .helper_id = path->helper_id,
                           .shard = s->dial->shard,
@@ -71,11 +70,13 @@ void vcl__home_wake(struct vcl_session *s)
         vcl__session_arm(s, s->e->now);
 }
 
-/* The last probe was unanswered for a whole gap. */
+/* The last probe was unanswered for a whole gap. That says something of the path only if the server answered elsewhere
+ * meanwhile (S22). */
 static void give_up_probe(struct vcl_session *s)
 {
     struct home *h = &s->dial->home;
-    vcl__candidates_fail(&s->dial->candidates, s->e->now, &h->path, s->e->cfg.path_penalty_us);
+    if (s->dial->probe.nb_unanswered == 0)
+        vcl__candidates_fail(&s->dial->candidates, s->e->now, &h->path, s->e->cfg.path_penalty_us);
     h->asked = false;
     h->nb_proofs = 0;
 }
@@ -101,7 +102,7 @@ uint64_t vcl__home_on_timer(struct vcl_session *s)
     h->next_at = now + probe_gap(s);
     if (h->nb_proofs >= HOME_PROOFS && now >= d->spacing.next_at) {
         *h = (struct home){0};
-        vcl__advice_planned_move(s);
+        vcl__plan_begin(s);
         return VCL_NEVER;
     }
     home_probe(s, path);

@@ -127,7 +127,7 @@ static void hints_move_earlier(void **state)
     testnet_write(&n, c, 0, 5000, 1);
     testnet_run(&n, n.now + 50 * MS);
     vcl_session_hint(n.session, n.now, 100, VCL_HINT_DRAIN);
-    testnet_run(&n, n.now + MS);
+    testnet_run(&n, n.now + 3 * MS); /* S20: jitter */
     assert_int_equal(info_of(n.session).active_helper_id, 101);
     assert_int_equal(info_of(n.session).state, VCL_PATH_ACTIVE);
     testnet_run(&n, n.now + 50 * MS);

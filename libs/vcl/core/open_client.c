@@ -58,6 +58,9 @@ static void start_over(struct vcl_session *s)
     d->all_tried = false;
     d->left_at = s->e->now;
     memset(&d->probe, 0, sizeof(d->probe));
+    d->plan = (struct plan){.state = PLAN_NONE};
+    d->waiting_since = 0;
+    vcl__scout_stop(s);
 }
 
 /* The server may just have made a session of an OPEN with the present token: a fresh one would leave that a ghost. */
@@ -261,7 +264,7 @@ int vcl__on_open_ack(struct vcl_engine *e, const struct route *from, const uint8
         return vcl__drop(e, VCL_DROP_UNKNOWN_SESSION);
     if (s->dial == NULL)
         return vcl__drop(e, VCL_DROP_ROLE);
-    if (!pmw_control_check(buf, len, s->keys.mac_s2c) || a.epoch > s->epoch)
+    if (!pmw_control_check(buf, len, s->keys.mac_s2c) || (a.epoch > s->epoch && a.epoch > s->dial->plan.epoch))
         return vcl__drop(e, VCL_DROP_MAC);
     vcl__session_on_rx(s, from);
     struct vcl_conn *c = find_opening(s, a.open_nonce);

@@ -117,6 +117,7 @@ static struct vcl_session *session_create(struct vcl_engine *e, const struct rou
     s->keys = *keys;
     s->epoch = o->epoch;
     s->route = *from;
+    vcl__trial_first(s);
     return s;
 }
 

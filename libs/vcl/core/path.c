@@ -108,6 +108,28 @@ const struct vcl_path *vcl__candidates_better(const struct candidates *c, uint64
     return best != NULL ? &best->path : NULL;
 }
 
+const struct vcl_path *vcl__candidates_answering(const struct candidates *c, uint64_t now, uint64_t since,
+                                                 const struct vcl_path *except)
+{
+    const struct candidate *best = NULL;
+    for (uint8_t i = 0; i < c->count; i++) {
+        const struct candidate *p = &c->list[i];
+        if (p->echoed_at == 0 || p->echoed_at < since || (except != NULL && vcl__path_equal(&p->path, except)))
+            continue;
+        if (best == NULL || goes_before(p, best, now, VCL_NEVER))
+            best = p;
+    }
+    return best != NULL ? &best->path : NULL;
+}
+
+struct candidate *vcl__candidates_of_helper(struct candidates *c, uint16_t helper_id)
+{
+    for (uint8_t i = 0; i < c->count; i++)
+        if (c->list[i].path.helper_id == helper_id)
+            return &c->list[i];
+    return NULL;
+}
+
 bool vcl__candidates_is_free(const struct candidates *c, uint64_t now, const struct vcl_path *path)
 {
     for (uint8_t i = 0; i < c->count; i++)

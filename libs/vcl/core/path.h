@@ -17,6 +17,7 @@ struct candidate {
     struct vcl_path path;
     uint64_t penalty_until, penalty_us; /* penalty_us: length of the last one, 0 = none yet */
     uint64_t tried_at;                  /* last time it was chosen */
+    uint64_t echoed_at, echo_rtt_us;    /* S22: its scout was answered by the server */
 };
 
 struct candidates {
@@ -37,6 +38,10 @@ const struct vcl_path *vcl__candidates_next(const struct candidates *c, uint64_t
  * first penalty of such a path ends, VCL_NEVER if there is none. */
 const struct vcl_path *vcl__candidates_better(const struct candidates *c, uint64_t now, const struct vcl_path *current,
                                               uint64_t *ripe_at);
+/* The best of those whose scout was answered since, as first, but not `except`. NULL: none. */
+const struct vcl_path *vcl__candidates_answering(const struct candidates *c, uint64_t now, uint64_t since,
+                                                 const struct vcl_path *except);
+struct candidate *vcl__candidates_of_helper(struct candidates *c, uint16_t helper_id); /* NULL: not listed */
 bool vcl__candidates_is_free(const struct candidates *c, uint64_t now, const struct vcl_path *path); /* no penalty */
 void vcl__candidates_tried(struct candidates *c, uint64_t now, const struct vcl_path *path);
 /* The path failed: penalty_us at first, doubled each time up to the maximum. */

@@ -23,7 +23,7 @@ static uint64_t probe_gap(const struct vcl_session *s)
     return gap;
 }
 
-void vcl__probe_send(struct vcl_session *s)
+void vcl__probe_send(struct vcl_session *s, bool alarmed)
 {
     struct dial *d = s->dial;
     uint8_t buf[PMW_PROBE_BYTES];
@@ -41,11 +41,32 @@ void vcl__probe_send(struct vcl_session *s)
     int len = pmw_probe_encode(buf, sizeof(buf), PMW_PROBE, &p);
     pmw_control_seal(buf, (size_t)len, s->keys.mac_c2s);
     vcl__ctl_push(s->e, &s->route, buf, len);
-    d->probe.nb_unanswered++;
+    if (d->probe.nb_unanswered < UINT8_MAX)
+        d->probe.nb_unanswered++;
     d->probe.sent_at = s->e->now;
     s->e->stats.probes_sent++;
     s->e->stats.frames_out++;
+    vcl__path_on_sent(s);
+    if (alarmed || d->probe.nb_unanswered >= PROBES_SILENT)
+        vcl__scout_round(s);
     vcl__session_arm(s, s->e->now + probe_gap(s));
+}
+
+/* S22: how long a path may owe an answer before it is asked for one. */
+static uint64_t patience(const struct vcl_session *s)
+{
+    uint64_t rtts = 2 * s->min_rtt_us;
+    return rtts > s->e->cfg.probe_interval_us ? rtts : s->e->cfg.probe_interval_us;
+}
+
+void vcl__path_on_sent(struct vcl_session *s)
+{
+    struct dial *d = s->dial;
+    if (d->waiting_since != 0)
+        return;
+    d->waiting_since = s->e->now;
+    d->waiting_lag_us = s->e->lag_total_us;
+    vcl__session_arm(s, s->e->now + patience(s));
 }
 
 void vcl__path_on_activity(struct vcl_session *s)
@@ -69,6 +90,7 @@ void vcl__path_on_proof(struct vcl_session *s, uint64_t sent_at)
     d->probe.nb_unanswered = 0;
     d->probe.hinted = false;
     d->suspect_waits = false;
+    vcl__scout_stop(s);
 }
 
 bool vcl__probe_is_of_series(const struct dial *d, const struct pmw_probe *p)
@@ -92,6 +114,63 @@ int vcl__probe_on_echo(struct vcl_session *s, const struct pmw_probe *p)
     return 0;
 }
 
+/* S22, with a probe unanswered. Blame needs a witness: that the server answers on another path. Without one the session
+ * stays, and tries another path for want of knowledge once a second. Returns when to judge again. */
+static uint64_t judge(struct vcl_session *s)
+{
+    struct vcl_engine *e = s->e;
+    struct dial *d = s->dial;
+    const uint64_t asked = d->probe.first_sent_at, gap_ends = d->probe.sent_at + probe_gap(s);
+    const struct vcl_path *witness = vcl__scout_best(s, NULL);
+    bool itself = witness != NULL && vcl__path_equal(witness, &d->active); /* it works; the server sends elsewhere */
+    uint64_t silence = vcl__watch_silence(s), silence_min = e->cfg.suspect_silence_us_min;
+    uint64_t fair = asked + (vcl__scout_patience(s) > patience(s) ? vcl__scout_patience(s) : patience(s));
+    uint64_t nb_silent = d->probe.hinted ? 1 : PROBES_SILENT + (itself ? 1 : 0);
+    bool silent = silence >= silence_min && vcl__due(e, fair);
+    bool unanswered = d->probe.nb_unanswered >= nb_silent && vcl__due(e, gap_ends);
+    uint64_t since = d->last_rx > asked || d->last_rx == 0 ? asked : d->last_rx;
+    if ((silent || unanswered) && witness != NULL)
+        vcl__dial_suspect(s, since, !unanswered);
+    else if (unanswered && vcl__due(e, asked + e->cfg.move_interval_max_us) && e->now >= d->spacing.next_at) {
+        d->silent_since = since;
+        vcl__dial_leave(s, true);
+    }
+    if (silence < silence_min && d->waiting_since != 0 && e->now + silence_min - silence > fair)
+        return e->now + silence_min - silence;
+    return fair > e->now ? fair : gap_ends;
+}
+
+static uint64_t on_timer_unanswered(struct vcl_session *s)
+{
+    struct vcl_engine *e = s->e;
+    struct dial *d = s->dial;
+    uint64_t again = e->lag_us > 0 ? VCL_NEVER : judge(s);
+    if (d->state != VCL_PATH_ACTIVE)
+        return d->resume_tick_at;
+    uint64_t at = d->probe.sent_at + probe_gap(s);
+    if (vcl__due(e, at)) {
+        vcl__probe_send(s, false);
+        at = e->now + probe_gap(s);
+    } else if (at <= e->now) {
+        at += e->lag_us;
+    }
+    return again > e->now && again < at ? again : at;
+}
+
+/* S22: something that was sent on the path should have been answered by now. */
+static uint64_t on_timer_waiting(struct vcl_session *s)
+{
+    uint64_t silence = vcl__watch_silence(s);
+    if (s->dial->waiting_since == 0)
+        return VCL_NEVER;
+    if (silence < patience(s))
+        return s->e->now + patience(s) - silence;
+    if (s->e->lag_us > 0)
+        return s->e->now + 1;
+    vcl__probe_send(s, true);
+    return s->e->now + probe_gap(s);
+}
+
 /* S12: silence after activity, then slower and slower, then only keepalives; nothing without connections. */
 uint64_t vcl__probe_on_timer(struct vcl_session *s)
 {
@@ -99,28 +178,23 @@ uint64_t vcl__probe_on_timer(struct vcl_session *s)
     struct dial *d = s->dial;
     if (!vcl__session_in_use(s) || !d->known) {
         d->probe.nb_unanswered = 0;
+        d->waiting_since = 0;
         return VCL_NEVER;
     }
-    if (d->probe.nb_unanswered > 0) {
-        uint64_t at = d->probe.sent_at + probe_gap(s);
-        if (!vcl__due(e, at))
-            return at + (at <= e->now ? e->lag_us : 0);
-        if (d->probe.nb_unanswered >= (d->probe.hinted ? 1 : PROBES_SILENT)) {
-            uint64_t since = d->last_rx > d->probe.first_sent_at ? d->probe.first_sent_at : d->last_rx;
-            vcl__dial_suspect(s, since);
-            if (d->state != VCL_PATH_ACTIVE)
-                return d->resume_tick_at;
-        }
-        if (d->probe.nb_unanswered < UINT8_MAX)
-            vcl__probe_send(s);
-        return e->now + probe_gap(s);
-    }
+    if (d->probe.nb_unanswered > 0)
+        return on_timer_unanswered(s);
+    uint64_t waiting = on_timer_waiting(s);
+    if (d->probe.nb_unanswered > 0)
+        return waiting;
     uint64_t quiet = d->last_rx > d->activity_at ? d->last_rx : d->activity_at;
     uint64_t interval = d->probe.nb_slow >= PROBE_SLOW_MAX ? KEEPALIVE_US : d->probe.interval_us;
     if (interval == 0)
         interval = PROBE_SILENCE_US_FIRST;
-    if (!vcl__due(e, quiet + interval))
-        return quiet + interval + (quiet + interval <= e->now ? e->lag_us : 0);
-    vcl__probe_send(s);
+    uint64_t at = quiet + interval;
+    if (!vcl__due(e, at)) {
+        at += at <= e->now ? e->lag_us : 0;
+        return waiting < at ? waiting : at;
+    }
+    vcl__probe_send(s, false);
     return e->now + probe_gap(s);
 }

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Moving a session to another path (S3-S5): the client lists what each connection has and misses, the server answers
+ * The client's end of a move (S3-S5, S18): the client lists what each connection has and misses, the server answers
  * with the same, and each side then sends again only what the other has not received.
  */
 #include "state.h"
 
 #include <assert.h>
 
-/* --- client ---------------------------------------------------------------------------------------- */
 /* S4: something in flight, something beyond a gap, or an answer that is still to come. */
 static bool must_list(const struct vcl_conn *c)
 {
@@ -60,15 +59,17 @@ void vcl__resume_begin(struct vcl_session *s)
     struct dial *d = s->dial;
     uint32_t trial = 0;
     struct list *n, *tmp;
-    list_each(n, tmp, &s->conns)
-    {
-        struct vcl_conn *c = container_of(n, struct vcl_conn, in_session);
-        if (!must_list(c))
-            continue;
-        list_conn(c);
-        if (c->sent.count > 0 && trial++ < d->resume_budget) {
-            vcl__sentmap_mark_lost(&c->sent, vcl__sentmap_oldest(&c->sent));
-            vcl__conn_kick(c);
+    for (int urgent = 1; urgent >= 0; urgent--) { /* S20: bytes in flight first */
+        list_each(n, tmp, &s->conns)
+        {
+            struct vcl_conn *c = container_of(n, struct vcl_conn, in_session);
+            if (!must_list(c) || (c->sent.count > 0) != urgent)
+                continue;
+            list_conn(c);
+            if (urgent && trial++ < d->resume_budget) {
+                vcl__sentmap_mark_lost(&c->sent, vcl__sentmap_oldest(&c->sent));
+                vcl__conn_kick(c);
+            }
         }
     }
     if (d->nb_resume_waits == 0) /* one at least: an id is all that a successor of the server can answer to (C9) */
@@ -142,20 +143,22 @@ int vcl__resume_build(struct vcl_session *s, uint8_t *buf, size_t cap)
         r.conns[r.nb_conns++] = (struct pmw_resume_conn){
             .cid = c->cid, .rcv_nxt = c->rcv.nxt, .snd_una = c->snd.una, .snd_nxt = c->snd_nxt};
     }
-    if (list_empty(&d->resume_queue))
-        list_del(&d->resuming);
+    list_del(&d->resuming);
+    if (!list_empty(&d->resume_queue)) /* S20: to the end, so that every session says its first word soon */
+        list_push(&s->e->resuming, &d->resuming);
     if (r.nb_conns == 0 && !d->resume_announce)
         return 0;
     d->resume_announce = false;
     int len = pmw_resume_encode(buf, cap, &r);
     assert(len > 0);
     pmw_control_seal(buf, (size_t)len, s->keys.mac_c2s);
+    vcl__path_on_sent(s);
     s->e->stats.resumes_sent++;
     s->e->stats.frames_out++;
     return len;
 }
 
-static struct vcl_conn *conn_of(struct vcl_session *s, uint64_t cid)
+struct vcl_conn *vcl__resume_conn(struct vcl_session *s, uint64_t cid)
 {
     struct map_node *n = vcl__map_find(&s->e->conns, cid);
     struct vcl_conn *c = n == NULL ? NULL : container_of(n, struct vcl_conn, by_cid);
@@ -163,7 +166,7 @@ static struct vcl_conn *conn_of(struct vcl_session *s, uint64_t cid)
 }
 
 /* The path under this connection is new: what the peer does not have goes again at once. */
-static void resend_gap(struct vcl_conn *c)
+void vcl__resume_resend_gap(struct vcl_conn *c)
 {
     if (!vcl__conn_is_live(c->state))
         return;
@@ -177,7 +180,7 @@ static void resend_gap(struct vcl_conn *c)
 
 static void client_apply(struct vcl_session *s, const struct pmw_resume_ack_conn *k)
 {
-    struct vcl_conn *c = conn_of(s, k->cid);
+    struct vcl_conn *c = vcl__resume_conn(s, k->cid);
     if (c == NULL || c->state == CONN_CLOSED)
         return;
     if (k->window == PMW_WINDOW_GONE) {
@@ -191,7 +194,44 @@ static void client_apply(struct vcl_session *s, const struct pmw_resume_ack_conn
     if (!c->resume_wait)
         return; /* an answer to a repeated RESUME: its gap is on the way */
     vcl__resume_forget(c);
-    resend_gap(c);
+    vcl__resume_resend_gap(c);
+}
+
+/* S18: by the active path, which is the one that the server asks about. */
+static void path_respond(struct vcl_session *s, uint64_t challenge)
+{
+    struct dial *d = s->dial;
+    uint8_t buf[PMW_PATH_BYTES];
+    struct pmw_path p = {.session_id = s->id,
+                         .challenge = challenge,
+                         .epoch = s->epoch,
+                         .server_id = d->server_id,
+                         .helper_id = d->active.helper_id,
+                         .shard = d->shard};
+    int len = pmw_path_encode(buf, sizeof(buf), PMW_PATH_RESPONSE, &p);
+    pmw_control_seal(buf, (size_t)len, s->keys.mac_c2s);
+    d->answered_challenge = challenge;
+    s->e->stats.frames_out++;
+    vcl__ctl_push(s->e, &s->route, buf, len);
+}
+
+int vcl__on_path_challenge(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len)
+{
+    struct pmw_path p;
+    if (pmw_path_decode(buf, len, &p) < 0)
+        return vcl__drop(e, VCL_DROP_MALFORMED);
+    struct vcl_session *s = vcl__session_find(e, p.session_id);
+    if (s == NULL)
+        return vcl__drop(e, VCL_DROP_UNKNOWN_SESSION);
+    if (s->dial == NULL)
+        return vcl__drop(e, VCL_DROP_ROLE);
+    if (!pmw_control_check(buf, len, s->keys.mac_s2c))
+        return vcl__drop(e, VCL_DROP_MAC);
+    vcl__session_on_rx(s, from);
+    if (p.epoch != s->epoch || p.helper_id != s->dial->active.helper_id)
+        return vcl__drop(e, VCL_DROP_STALE_EPOCH);
+    path_respond(s, p.challenge);
+    return 0;
 }
 
 int vcl__on_resume_ack(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len)
@@ -206,122 +246,16 @@ int vcl__on_resume_ack(struct vcl_engine *e, const struct route *from, const uin
         return vcl__drop(e, VCL_DROP_ROLE);
     if (!pmw_control_check(buf, len, s->keys.mac_s2c))
         return vcl__drop(e, VCL_DROP_MAC);
-    if (a.epoch != s->epoch || a.nonce != s->dial->resume_nonce)
+    bool planned = vcl__plan_on_resume_ack(s, &a);
+    if (!planned && (a.epoch != s->epoch || a.nonce != s->dial->resume_nonce))
         return vcl__drop(e, VCL_DROP_STALE_EPOCH);
     vcl__session_on_rx(s, from);
+    if (a.challenge != 0 && a.challenge != s->dial->answered_challenge)
+        path_respond(s, a.challenge); /* once: what is lost is asked for again by PATH_CHALLENGE */
+    if (planned)
+        return 0;
     vcl__dial_resumed(s);
     for (uint8_t i = 0; i < a.nb_conns; i++)
         client_apply(s, &a.conns[i]);
-    return 0;
-}
-
-/* --- server ---------------------------------------------------------------------------------------- */
-/* S3: a higher epoch moves the session. Connections that no RESUME will list get one PTO from now; those listed are
- * dealt with one by one. */
-static void move(struct vcl_session *s, const struct route *from, uint32_t epoch)
-{
-    s->epoch = epoch;
-    s->route = *from;
-    s->moves++;
-    s->rtt.sampled = false;
-    s->e->stats.path_moves++;
-    s->e->stats.resumes_accepted++;
-    struct list *n, *tmp;
-    list_each(n, tmp, &s->conns)
-    {
-        struct vcl_conn *c = container_of(n, struct vcl_conn, in_session);
-        if (vcl__conn_is_live(c->state)) {
-            vcl__sentmap_restart(&c->sent, s->e->now);
-            vcl__cc_reset(&c->cc, c->sent.next_order);
-            c->pto_count = 0;
-            vcl__conn_arm(c);
-        }
-        vcl__conn_kick(c);
-    }
-}
-
-/* The client's view of one connection in, ours out. */
-static struct pmw_resume_ack_conn server_apply(struct vcl_session *s, const struct pmw_resume_conn *k)
-{
-    struct pmw_resume_ack_conn out = {.cid = k->cid, .window = PMW_WINDOW_GONE};
-    struct vcl_conn *c = conn_of(s, k->cid);
-    if (c == NULL || c->error != VCL_OK || k->snd_una > c->rcv.nxt || !vcl__conn_on_peer_state(c, k->rcv_nxt, 0))
-        return out;
-    if (c->resumed_epoch != s->epoch) {
-        c->resumed_epoch = s->epoch;
-        resend_gap(c);
-    }
-    out.rcv_nxt = c->rcv.nxt;
-    out.snd_una = c->snd.una;
-    out.window = vcl__conn_window(c);
-    return out;
-}
-
-/* MAC first; then the path that it names must be the path on which it came: a copy cannot move us elsewhere. */
-static int resume_authentic(struct vcl_engine *e, const struct route *from, const struct pmw_resume *r,
-                            struct vcl_session *s, const uint8_t *buf, size_t len)
-{
-    uint16_t came_by = from->trunk != NULL ? from->trunk->helper_id : 0;
-    if (s == NULL)
-        return VCL_DROP_UNKNOWN_SESSION;
-    if (s->dial != NULL)
-        return VCL_DROP_ROLE;
-    if (!pmw_control_check(buf, len, s->keys.mac_c2s) || r->helper_id != came_by || r->server_id != e->cfg.server_id ||
-        r->shard != e->cfg.shard)
-        return VCL_DROP_MAC;
-    return r->epoch < s->epoch ? VCL_DROP_STALE_EPOCH : 0;
-}
-
-int vcl__on_resume(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len)
-{
-    struct pmw_resume r;
-    uint8_t out[PMW_RESUME_ACK_FIXED_BYTES + PMW_RESUME_CONNS_MAX * PMW_RESUME_ACK_CONN_BYTES];
-    if (pmw_resume_decode(buf, len, &r) < 0)
-        return vcl__drop(e, VCL_DROP_MALFORMED);
-    struct vcl_session *s = vcl__session_find(e, r.session_id);
-    int drop = resume_authentic(e, from, &r, s, buf, len);
-    if (drop == VCL_DROP_UNKNOWN_SESSION)
-        vcl__answer_resume_for_predecessor(e, from, &r);
-    if (drop != 0)
-        return vcl__drop(e, (enum vcl_drop)drop);
-    vcl__session_on_rx(s, from);
-    if (r.epoch > s->epoch)
-        move(s, from, r.epoch);
-    struct pmw_resume_ack a = {.session_id = s->id,
-                               .nonce = r.nonce,
-                               .challenge = vcl__random64(e),
-                               .epoch = s->epoch,
-                               .nb_conns = r.nb_conns};
-    for (uint8_t i = 0; i < r.nb_conns; i++)
-        a.conns[i] = server_apply(s, &r.conns[i]);
-    int n = pmw_resume_ack_encode(out, sizeof(out), &a);
-    assert(n > 0);
-    pmw_control_seal(out, (size_t)n, s->keys.mac_s2c);
-    e->stats.frames_out++;
-    vcl__ctl_push(e, &s->route, out, n);
-    return 0;
-}
-
-/* S8: answered on the session's path when it names the session's epoch. Was the RESUME of that epoch first seen as a
- * copy from a wrong address, then the client hears nothing and moves on. Under another epoch the path on which it came
- * is what it asks about. */
-int vcl__on_probe(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len)
-{
-    struct pmw_probe p;
-    uint8_t out[PMW_ECHO_BYTES];
-    if (pmw_probe_decode(buf, len, &p) < 0)
-        return vcl__drop(e, VCL_DROP_MALFORMED);
-    struct vcl_session *s = vcl__session_find(e, p.session_id);
-    if (s == NULL)
-        return vcl__drop(e, VCL_DROP_UNKNOWN_SESSION);
-    if (s->dial != NULL && p.bytes == PMW_PROBE_BYTES) /* a server asks for sizes only (S21) */
-        return vcl__drop(e, VCL_DROP_ROLE);
-    if (!pmw_control_check(buf, len, vcl__mac_key_in(s)))
-        return vcl__drop(e, VCL_DROP_MAC);
-    vcl__session_on_rx(s, from);
-    int n = pmw_probe_encode(out, sizeof(out), PMW_ECHO, &p);
-    pmw_control_seal(out, (size_t)n, vcl__mac_key_out(s));
-    e->stats.frames_out++;
-    vcl__ctl_push(e, s->dial == NULL && p.epoch == s->epoch ? &s->route : from, out, n);
     return 0;
 }

@@ -97,6 +97,8 @@ void vcl__session_on_rtt(struct vcl_session *s, uint64_t rtt_us)
     if (next < s->e->now && s->e->now - next > s->e->cfg.pto_max_us)
         return;
     vcl__rtt_sample(&s->rtt, rtt_us);
+    if (s->min_rtt_us == 0 || rtt_us < s->min_rtt_us)
+        s->min_rtt_us = rtt_us;
 }
 
 bool vcl__session_in_use(const struct vcl_session *s)
@@ -109,12 +111,19 @@ void vcl__session_arm(struct vcl_session *s, uint64_t at)
     vcl__timers_arm(&s->e->timers, &s->timer, at);
 }
 
-/* An authentic frame arrived. Only the client asks from where: silence of its active path is what it watches (S7). */
+/* An authentic frame arrived. The client watches its active path for silence (S7), the server counts what comes by a
+ * path on trial (S18). */
 void vcl__session_on_rx(struct vcl_session *s, const struct route *from)
 {
+    struct dial *d = s->dial;
     s->last_rx = s->e->now;
-    if (s->dial != NULL && pmw_addr_equal(&from->addr, &s->dial->active.addr))
-        s->dial->last_rx = s->e->now;
+    if (d == NULL) {
+        vcl__trial_on_rx(s, from);
+    } else if (pmw_addr_equal(&from->addr, &d->active.addr)) {
+        d->last_rx = s->e->now;
+        d->waiting_since = 0;
+        vcl__watch_rx(s->e, d->active.helper_id);
+    }
 }
 
 void vcl__session_end(struct vcl_session *s, int error)
@@ -145,6 +154,12 @@ static uint64_t silence_check(struct vcl_session *s)
     return VCL_NEVER;
 }
 
+static uint64_t server_on_timer(struct vcl_session *s)
+{
+    uint64_t trial = vcl__trial_on_timer(s), silence = silence_check(s);
+    return silence != VCL_NEVER && trial < silence ? trial : silence;
+}
+
 static uint64_t client_on_timer(struct vcl_session *s)
 {
     uint64_t path = vcl__dial_on_timer(s), token = vcl__token_on_timer(s);
@@ -154,7 +169,7 @@ static uint64_t client_on_timer(struct vcl_session *s)
 void vcl__session_on_timer(struct vcl_session *s)
 {
     struct vcl_engine *e = s->e;
-    uint64_t at = s->dial != NULL ? client_on_timer(s) : silence_check(s); /* NEVER: it may be gone */
+    uint64_t at = s->dial != NULL ? client_on_timer(s) : server_on_timer(s); /* NEVER: it may be gone */
     if (at != VCL_NEVER)
         vcl__session_arm(s, at > e->now ? at : e->now + 1);
 }

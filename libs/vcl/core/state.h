@@ -49,6 +49,7 @@ enum {
     COOKIE_FREE_OPENS_MAX = 1000, /* S17: per second */
     COOKIE_REPEATS_MAX = 4,       /* OPENs that cookies make a client repeat at once; then at its PTO */
     TRUNK_NOTES_MAX = 256,        /* control entries that wait in a trunk; more are dropped: the helper asks again */
+    WATCHES_MAX = 64,             /* S22: helpers that a client engine watches; a power of two */
     TRUNK_BYTES_FLOOR = 1024,     /* a RESUME_ACK of 32 connections fits */
 };
 
@@ -106,6 +107,11 @@ struct route {           /* how to reach the other end */
     struct pmw_addr addr; /* the peer; through a trunk: the client's return address */
 };
 
+static inline bool route_equal(const struct route *a, const struct route *b)
+{
+    return a->trunk == b->trunk && a->trunk_generation == b->trunk_generation && pmw_addr_equal(&a->addr, &b->addr);
+}
+
 /* --- who opens (S17) -------------------------------------------------------------------------------- */
 struct cookies {
     struct rate opens;
@@ -145,6 +151,24 @@ struct home {             /* S15 */
     bool asked; /* and not yet answered */
 };
 
+struct scout {        /* S22: all candidates are asked while the active path is silent */
+    uint64_t nonce;   /* of the first round; it counts up */
+    uint64_t sent_at; /* of this round */
+    uint64_t since;   /* of the first round of this silence; 0: none */
+    uint8_t nb_rounds;
+};
+
+enum plan_state { PLAN_NONE, PLAN_WAITS, PLAN_ASKED, PLAN_STAYS };
+struct plan { /* S19: a move away from a path that works */
+    enum plan_state state;
+    struct vcl_path path; /* where to; PLAN_STAYS: the active one */
+    uint32_t epoch;       /* of the RESUME that asked last */
+    uint64_t nonce;
+    uint64_t at;      /* of the next step: the end of the jitter (S20), of a PTO */
+    uint64_t sent_at; /* first RESUME of this epoch */
+    uint8_t nb_sent;
+};
+
 struct dial { /* what only the client end of a session has */
     struct vcl_session *session;
     uint16_t server_id;
@@ -163,23 +187,44 @@ struct dial { /* what only the client end of a session has */
     struct move_spacing spacing;
     struct probe_state probe;
     struct home home;
+    struct scout scout;
+    struct plan plan;
     uint64_t last_rx;        /* authentic frame from the active path */
-    uint64_t activity_at;    /* stream bytes went either way */
-    uint64_t last_proof;     /* something that we sent on it is known to have arrived */
-    bool suspect_waits;      /* a verdict that S9 delays */
+    uint64_t waiting_since;  /* S22: first sending on the active path since last_rx; 0: none */
+    uint64_t waiting_lag_us; /* engine.lag_total_us then: our own stalls are not its silence */
+    uint64_t answered_challenge;
+    uint64_t activity_at; /* stream bytes went either way */
+    uint64_t last_proof;  /* something that we sent on it is known to have arrived */
+    bool suspect_waits;   /* a verdict that S9 and the jitter of S20 delay */
+    bool suspect_silent;  /* it says that nothing arrived at all: what arrives now revokes it */
+    uint64_t leave_at;
+    bool blind;              /* S22: nobody answers; the present try is made for want of knowledge */
     uint64_t silent_since;   /* oldest unacknowledged send when the path was suspected */
     uint16_t from_helper_id; /* path that was left */
     uint64_t left_at;        /* when the last working path was given up: the search and hold_us count from here */
-    uint64_t resume_nonce, resume_sent_at, resume_until, resume_tick_at;
+    uint64_t resume_nonce, resume_sent_at, resume_until, resume_tick_at, resume_pto_us;
     uint8_t nb_attempts, nb_ticks, resume_budget;
     bool all_tried;           /* every candidate since the last one that worked */
     bool resume_announce;     /* a RESUME must go out even when it lists nothing */
-    struct list resume_queue; /* vcl_conn.resume_node: to be listed in the next RESUME frames */
+    struct list resume_queue; /* vcl_conn.resume_node: to be listed in the next RESUME frames, urgent ones first */
     uint32_t nb_resume_waits; /* listed and not answered */
     struct list resuming;     /* in engine.resuming while RESUME frames wait to be built */
     struct list event_node;
     struct vcl_event events[PATH_EVENTS_MAX];
     uint8_t nb_events;
+};
+
+struct trial {              /* server: S18, S19 */
+    struct route validated; /* the path that the client has proved last */
+    bool has_validated;
+    bool running; /* s->route has to prove itself */
+    bool planned; /* pending has to, and s->route serves on until then */
+    bool blocked; /* a frame waits for more than the limit allows */
+    struct route pending;
+    uint32_t pending_epoch;
+    uint64_t challenge, sent_at;
+    uint8_t nb_challenges;
+    uint64_t bytes_in, bytes_out; /* on the path on trial, in this epoch */
 };
 
 struct vcl_session {
@@ -197,6 +242,9 @@ struct vcl_session {
     struct rtt_limits limits;
     struct mtu mtu;
     struct route route;
+    struct trial trial;  /* server */
+    uint32_t epoch_seen; /* server: highest of an authentic RESUME, those that wait (S20) too; not planned ones */
+    uint64_t min_rtt_us; /* of the active path; 0: not measured */
     uint64_t last_rx;    /* any authentic frame, any path */
     uint64_t client_id;  /* server: of the token */
     struct quota *quota; /* server */
@@ -256,6 +304,7 @@ struct vcl_conn {
     bool want_open, token_refused, want_reset;
     bool backlogged, released, lingering, aborted, expired, peer_knows_reset;
     bool resume_wait; /* listed in a RESUME that is not answered */
+    bool force_long;  /* S22: its short frames do not arrive though the path works; until the next move */
     uint8_t nb_opens_sent, nb_resets_sent;
     uint16_t port;                                     /* the client's virtual port */
     uint32_t slot;                                     /* server */
@@ -274,11 +323,27 @@ struct vcl_conn {
     uint32_t events; /* bit per vcl_event_type */
 };
 
+struct helper_watch { /* S22: what all sessions of a client engine know of one helper */
+    uint16_t helper_id;
+    uint64_t last_rx;
+};
+
+struct herd {            /* S20 */
+    uint64_t sent_at;    /* client: of the newest RESUME frame */
+    uint8_t nb_tokens;   /* client: frames that may leave at once */
+    struct list waiting; /* server: struct waiting_resume, in order of arrival */
+    uint32_t nb_waiting, nb_this_ms;
+    uint64_t ms; /* server: the millisecond that is counted */
+};
+
 struct vcl_engine {
     struct vcl_config cfg;
     uint8_t reset_key[16]; /* of the reset tokens in OPEN_ACK (C9) */
     struct mem mem;
-    uint64_t now, lag_us;
+    uint64_t now, lag_us, lag_total_us;
+    size_t frame_len; /* of the frame that is being received */
+    struct helper_watch watches[WATCHES_MAX];
+    struct herd herd;
     bool stood_still; /* S16: nobody has called us for half of T_hold; until the next on_timer */
     struct map sessions, conns, opens, trunks, quotas;
     struct timers timers;
@@ -398,22 +463,42 @@ void vcl__dial_on_open_answer(struct vcl_session *s, uint32_t server_epoch);
 void vcl__dial_on_open_silence(struct vcl_session *s, uint64_t silent_since);
 uint64_t vcl__dial_on_timer(struct vcl_session *s); /* returns when to look again */
 void vcl__dial_resumed(struct vcl_session *s);
-void vcl__dial_suspect(struct vcl_session *s, uint64_t silent_since); /* the verdict; moves now or when S9 allows */
-void vcl__dial_leave(struct vcl_session *s);                          /* to the next candidate, now */
+/* The verdict: the session leaves when S9 and S20 allow. by_silence: nothing at all arrived. */
+void vcl__dial_suspect(struct vcl_session *s, uint64_t silent_since, bool by_silence);
+void vcl__dial_leave(struct vcl_session *s, bool blind); /* to the candidate that answers; blind: to the next */
+void vcl__dial_path_event(struct vcl_session *s, enum vcl_event_type type);
+uint32_t vcl__dial_next_epoch(const struct vcl_session *s); /* S1: above all that was ever asked for */
 
 /* --- probe.c --- */
-void vcl__probe_send(struct vcl_session *s);
-uint64_t vcl__probe_on_timer(struct vcl_session *s); /* the path is active; returns when to look again */
+void vcl__probe_send(struct vcl_session *s, bool alarmed); /* alarmed: the other candidates are asked too */
+uint64_t vcl__probe_on_timer(struct vcl_session *s);       /* the path is active; returns when to look again */
 bool vcl__probe_is_of_series(const struct dial *d, const struct pmw_probe *p);
 int vcl__probe_on_echo(struct vcl_session *s, const struct pmw_probe *p);
 void vcl__path_on_activity(struct vcl_session *s); /* stream bytes went either way */
+void vcl__path_on_sent(struct vcl_session *s);     /* something left that will be answered */
 /* Something sent at sent_at is known to have arrived: both directions work. */
 void vcl__path_on_proof(struct vcl_session *s, uint64_t sent_at);
 
+/* --- scout.c (S22) --- */
+void vcl__scout_round(struct vcl_session *s); /* asks every candidate */
+void vcl__scout_stop(struct vcl_session *s);
+bool vcl__scout_on_pong(struct vcl_session *s, const struct pmw_probe *p); /* true: it was the answer to a scout */
+bool vcl__scout_on_echo(struct vcl_session *s, const struct pmw_probe *p);
+/* The best candidate that has answered in this silence, or NULL. except: not this one. */
+const struct vcl_path *vcl__scout_best(const struct vcl_session *s, const struct vcl_path *except);
+uint64_t vcl__scout_patience(const struct vcl_session *s); /* how long the active path may be behind the others */
+void vcl__watch_rx(struct vcl_engine *e, uint16_t helper_id);
+/* For how long nothing arrived from the active path though something should have; 0: nothing is due. */
+uint64_t vcl__watch_silence(const struct vcl_session *s);
+
 /* --- advice.c --- */
 int vcl__advice_on_pong(struct vcl_session *s, const struct pmw_probe *p);
-/* Moves to the next candidate while the present path still works, if S9 allows a move now. */
-void vcl__advice_planned_move(struct vcl_session *s);
+
+/* --- planned.c (S19) --- */
+void vcl__plan_begin(struct vcl_session *s); /* to the best candidate, if there is one */
+void vcl__plan_cancel(struct vcl_session *s);
+uint64_t vcl__plan_on_timer(struct vcl_session *s);                                  /* returns when to look again */
+bool vcl__plan_on_resume_ack(struct vcl_session *s, const struct pmw_resume_ack *a); /* true: it was its answer */
 
 /* home.c (S15): true = the answer was to a probe of its own */
 bool vcl__home_on_pong(struct vcl_session *s, const struct pmw_probe *p);
@@ -428,8 +513,36 @@ void vcl__resume_ask(struct vcl_conn *c);        /* client: does the server stil
 void vcl__resume_ask_all(struct vcl_session *s); /* client: has it any of them? */
 int vcl__resume_build(struct vcl_session *s, uint8_t *buf, size_t cap);
 void vcl__resume_forget(struct vcl_conn *c);
-int vcl__on_resume(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
+void vcl__resume_resend_gap(struct vcl_conn *c); /* the path is another: what the peer does not have goes again */
+struct vcl_conn *vcl__resume_conn(struct vcl_session *s, uint64_t cid);
 int vcl__on_resume_ack(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
+int vcl__on_path_challenge(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
+
+/* --- resume_server.c --- */
+int vcl__on_resume(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
+int vcl__resume_answer(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len); /* its turn */
+
+/* --- herd.c (S20) --- */
+void vcl__herd_init(struct vcl_engine *e);
+void vcl__herd_free(struct vcl_engine *e);
+bool vcl__herd_may_send(struct vcl_engine *e); /* client: a RESUME frame may leave now; counts it */
+/* Server. True: its turn is now. False: it waits, or was dropped (*drop says so). */
+bool vcl__herd_enter(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len, int *drop);
+void vcl__herd_due(struct vcl_engine *e);
+uint64_t vcl__herd_next(const struct vcl_engine *e); /* when to look again; VCL_NEVER */
+
+/* --- trial.c: the server's end of S18 and S19 --- */
+void vcl__trial_first(struct vcl_session *s);                         /* the path of the first OPEN */
+void vcl__trial_begin(struct vcl_session *s, const struct route *to); /* an unplanned move */
+void vcl__trial_plan(struct vcl_session *s, const struct route *to, uint32_t epoch);
+void vcl__trial_on_rx(struct vcl_session *s, const struct route *from);
+void vcl__trial_on_conn_frame(struct vcl_session *s, const struct route *from); /* an authentic DATA or ACK */
+uint64_t vcl__trial_on_timer(struct vcl_session *s);
+size_t vcl__trial_room(const struct vcl_session *s); /* bytes that may be sent to s->route now */
+void vcl__trial_sent(struct vcl_session *s, size_t len);
+void vcl__trial_blocked(struct vcl_session *s);
+void vcl__trial_ask_again(struct vcl_session *s, const struct route *from, uint32_t epoch);
+int vcl__on_path_response(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
 int vcl__on_probe(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
 
 /* --- open_client.c --- */

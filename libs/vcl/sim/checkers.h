@@ -24,9 +24,13 @@ struct session_record {
     struct pmw_addr told_addr;   /* where the first RESUME of delivered_epoch came from; family 0: none yet */
     uint32_t open_epoch;         /* highest that an OPEN of the client carried */
     uint8_t client_host;
-    uint16_t server_path;  /* where the server sent at server_epoch */
-    uint32_t client_epoch; /* as the client's engine said it last */
-    uint64_t moved_at_us;  /* when the client last raised its epoch */
+    uint16_t server_path;     /* where the server sent at server_epoch */
+    uint64_t validated_paths; /* where it may return to (S18): bit per path */
+    uint64_t delivered_at_us; /* of delivered_epoch */
+    uint32_t resumed_epoch;   /* of the client's RESUMEs that were not planned */
+    uint32_t reverted_epoch;  /* in which it did, the last time */
+    uint32_t client_epoch;    /* as the client's engine said it last */
+    uint64_t moved_at_us;     /* when the client last raised its epoch */
     uint32_t moves;
 };
 

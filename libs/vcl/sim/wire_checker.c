@@ -5,7 +5,10 @@
 
 #include <string.h>
 
-enum { PATH_UNKNOWN = 0xffff };
+enum {
+    PATH_UNKNOWN = 0xffff,
+    RESUME_WAIT_US_MAX = 1000000, /* S20: 1,024 frames may wait at a server for some ms; it may be paused then */
+};
 
 static void fail(struct simulation *sim, const char *what, uint64_t session_id, uint64_t seen, uint64_t known)
 {
@@ -21,6 +24,11 @@ void checkers_session(struct checkers *k, uint64_t session_id, unsigned client_h
                                                             .client_host = (uint8_t)client_host,
                                                             .server_path = PATH_UNKNOWN,
                                                             .path_of_epoch_sent = PATH_UNKNOWN};
+}
+
+static uint64_t path_bit(uint16_t path)
+{
+    return UINT64_C(1) << path % 64;
 }
 
 static struct session_record *session_find(struct checkers *k, uint64_t session_id)
@@ -73,8 +81,12 @@ static uint64_t *resume_slot(struct checkers *k, const uint8_t *frame, size_t le
 /* --- at the client ---------------------------------------------------------------------------------------- */
 static void client_epoch(struct simulation *sim, struct session_record *s, uint64_t now, const struct pmw_resume *f)
 {
-    if (f->epoch < s->sent_epoch)
-        fail(sim, "the client's epoch goes back", s->id, f->epoch, s->sent_epoch);
+    bool planned = (f->flags & PMW_RESUME_PLANNED) != 0; /* S19: the present epoch goes on until it is answered */
+    uint32_t least = planned ? s->sent_epoch : s->resumed_epoch;
+    if (f->epoch < least)
+        fail(sim, "the client's epoch goes back", s->id, f->epoch, least);
+    if (!planned)
+        s->resumed_epoch = f->epoch;
     if (f->epoch == s->sent_epoch && s->path_of_epoch_sent != PATH_UNKNOWN && f->helper_id != s->path_of_epoch_sent)
         fail(sim, "the client uses one epoch for two paths", s->id, f->helper_id, s->path_of_epoch_sent);
     if (f->epoch > s->sent_epoch) {
@@ -109,8 +121,10 @@ void checkers_client_sent(struct simulation *sim, uint64_t now, const struct vcl
             fail(sim, "RESUME names another path than it takes", s->id, resume.helper_id,
                  host_helper_id(host_of_addr(&out->to)));
         client_epoch(sim, s, now, &resume);
-        uint64_t *slot = resume_slot(&sim->checkers, out->bytes, out->len, &hash);
-        *slot = hash;
+        *resume_slot(&sim->checkers, out->bytes, out->len, &hash) = hash;
+        break;
+    case PMW_PATH_RESPONSE:
+        *resume_slot(&sim->checkers, out->bytes, out->len, &hash) = hash;
         break;
     default:
         break;
@@ -176,6 +190,12 @@ static void each_frame(struct simulation *sim, const uint8_t *buf, size_t len, u
     }
 }
 
+/* The epoch that the server must know: RESUMEs of a herd wait for their turn (S20). */
+static uint32_t told_epoch(const struct simulation *sim, const struct session_record *s)
+{
+    return sim->world.now_us - s->delivered_at_us > RESUME_WAIT_US_MAX ? s->delivered_epoch : 0;
+}
+
 /* S5: what belongs to a connection goes where the highest accepted epoch says, and that never goes back. */
 static void server_flow_frame(struct simulation *sim, const struct pmw_frame *f, uint16_t path,
                               const struct pmw_addr *addr)
@@ -192,10 +212,13 @@ static void server_flow_frame(struct simulation *sim, const struct pmw_frame *f,
         fail(sim, "the server's epoch goes back", s->id, epoch, s->server_epoch);
     } else if (epoch > s->sent_epoch) {
         fail(sim, "the server uses an epoch that its client never sent", s->id, epoch, s->sent_epoch);
-    } else if (epoch < s->delivered_epoch) {
+    } else if (epoch < told_epoch(sim, s)) {
         fail(sim, "the server uses an older epoch than it was told", s->id, epoch, s->delivered_epoch);
     } else if (epoch > s->server_epoch) {
         s->server_epoch = epoch;
+        s->server_path = path;
+    } else if (path != s->server_path && (s->validated_paths & path_bit(path)) != 0 && s->reverted_epoch != epoch) {
+        s->reverted_epoch = epoch; /* S18: the trial of the other path failed */
         s->server_path = path;
     } else if (path != s->server_path) {
         fail(sim, "the server sends on another path than its epoch's", s->id, path, s->server_path);
@@ -207,7 +230,7 @@ static void server_flow_frame(struct simulation *sim, const struct pmw_frame *f,
              s->told_addr.port);
     /* Replayed copies from other addresses may be first, and then lead elsewhere until the client's next epoch. */
     if (sim->scenario.net.replay_ppm == 0 && epoch == s->sent_epoch && s->path_of_epoch_sent != PATH_UNKNOWN &&
-        path != s->path_of_epoch_sent)
+        path != s->path_of_epoch_sent && (s->validated_paths & path_bit(path)) == 0)
         fail(sim, "the server sends on another path than the client's RESUME named", s->id, path,
              s->path_of_epoch_sent);
 }
@@ -224,6 +247,7 @@ static void server_frame_sent(struct simulation *sim, const uint8_t *frame, size
     } else if (type == PMW_OPEN_ACK && pmw_open_ack_decode(frame, len, &ack) >= 0 &&
                (s = session_find(&sim->checkers, ack.session_id))) {
         s->at_server = true;
+        s->validated_paths |= path_bit(path); /* the first: by what the client sends on it */
         cid_learn(&sim->checkers, ack.cid, s);
     }
 }
@@ -257,21 +281,42 @@ void checkers_server_sent(struct simulation *sim, uint64_t now, const struct vcl
     each_frame(sim, out->bytes, out->len, path, &out->to, server_frame_sent);
 }
 
-/* An authentic RESUME counts from the moment the server has read it. */
+/* S18: where the server may return to. */
+static void path_response_received(struct checkers *k, const uint8_t *frame, size_t len)
+{
+    struct pmw_path response;
+    uint64_t hash;
+    if (pmw_path_decode(frame, len, &response) < 0 || *resume_slot(k, frame, len, &hash) != hash)
+        return;
+    struct session_record *s = session_find(k, response.session_id);
+    if (s)
+        s->validated_paths |= path_bit(response.helper_id);
+}
+
+/* An authentic RESUME counts from the moment the server has read it; a planned one is first to be proved (S19). */
 static void server_frame_received(struct simulation *sim, const uint8_t *frame, size_t len, uint16_t path,
                                   const struct pmw_addr *addr)
 {
     struct checkers *k = &sim->checkers;
     struct pmw_resume resume;
     uint64_t hash;
+    struct pmw_frame flow;
+    struct session_record *of;
+    if (pmw_frame_decode(frame, len, &flow) >= 0 && (of = cid_session(k, flow.cid)))
+        of->validated_paths |= path_bit(path); /* S18: the first path, by what its client sends */
+    if (pmw_type_of(frame, len) == PMW_PATH_RESPONSE) {
+        path_response_received(k, frame, len);
+        return;
+    }
     if (pmw_type_of(frame, len) != PMW_RESUME || pmw_resume_decode(frame, len, &resume) < 0)
         return;
     struct session_record *s = session_find(k, resume.session_id);
     if (!s || !s->at_server || *resume_slot(k, frame, len, &hash) != hash)
         return;
     k->resumes_checked++;
-    if (resume.epoch > s->delivered_epoch) {
+    if (resume.epoch > s->delivered_epoch && (resume.flags & PMW_RESUME_PLANNED) == 0) {
         s->delivered_epoch = resume.epoch;
+        s->delivered_at_us = sim->world.now_us;
         s->told_addr = resume.epoch > s->open_epoch ? *addr : (struct pmw_addr){0}; /* or an OPEN was first (S2) */
     }
 }
@@ -310,9 +355,10 @@ void checkers_server_session(struct simulation *sim, const struct connection *c,
         fail(sim, "a connection belongs to another session at the server", c->session_id, info.id, c->session_id);
         return;
     }
-    if (info.epoch < s->server_epoch || info.epoch < s->delivered_epoch || info.epoch > s->sent_epoch)
+    if (info.epoch < s->server_epoch || info.epoch < told_epoch(sim, s) || info.epoch > s->sent_epoch)
         fail(sim, "the server's session has another epoch than it was told", s->id, info.epoch, s->delivered_epoch);
-    if (info.epoch == s->server_epoch && s->server_path != PATH_UNKNOWN && info.active_helper_id != s->server_path)
+    if (info.epoch == s->server_epoch && s->server_path != PATH_UNKNOWN && info.active_helper_id != s->server_path &&
+        (s->validated_paths & path_bit(info.active_helper_id)) == 0)
         fail(sim, "the server's session names another path than its frames take", s->id, info.active_helper_id,
              s->server_path);
 }

@@ -75,11 +75,13 @@ struct vcl_config {
     uint32_t max_ack_delay_us;                           /* 500 */
     uint32_t probe_interval_us;                          /* 5000 */
     uint32_t move_interval_min_us, move_interval_max_us; /* 10000, 1000000: spacing of epochs, doubling */
-    uint32_t path_penalty_us; /* 5 s: a failed path is not chosen again before (unless none is left) */
-    uint64_t hold_us;         /* T_hold 60 s: no path to the peer, then VCL_ERR_TIMEOUT */
-    uint64_t idle_us;         /* server session with no connection and no traffic: 300 s */
-    uint64_t tombstone_us;    /* 10 s */
-    uint64_t open_timeout_us; /* 10 s: OPEN unanswered on every path */
+    uint32_t path_penalty_us;        /* 5 s: a failed path is not chosen again before (unless none is left) */
+    uint32_t suspect_silence_us_min; /* 10000: no verdict on a path before so much silence (S22) */
+    uint32_t resumes_per_ms_max;     /* server: 64 (S20) */
+    uint64_t hold_us;                /* T_hold 60 s: no path to the peer, then VCL_ERR_TIMEOUT */
+    uint64_t idle_us;                /* server session with no connection and no traffic: 300 s */
+    uint64_t tombstone_us;           /* 10 s */
+    uint64_t open_timeout_us;        /* 10 s: OPEN unanswered on every path */
 
     /* server side (server_id 0: a pure client) */
     uint16_t server_id;
@@ -259,7 +261,7 @@ enum vcl_drop {
     X(trunk_data_entries_out) X(trunk_short_data_entries_in) X(trunk_short_data_entries_out) X(trunk_nacks_sent) \
     X(trunk_batches_repeated) X(short_frames_out) X(busy_taken) X(busy_ignored) \
     X(opens) X(accepts) X(open_cookies) X(stateless_resets) \
-    X(resumes_sent) X(resumes_accepted) X(path_moves) X(probes_sent) X(ptos) X(mtu_falls)
+    X(resumes_sent) X(resumes_accepted) X(trials_failed) X(path_moves) X(probes_sent) X(ptos) X(mtu_falls)
 /* clang-format on */
 struct vcl_stats {
 #define VCL_X(name) uint64_t name;

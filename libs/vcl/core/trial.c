@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A server session's path, which a client names and has to prove (S18, S19). An address in an authentic frame may be a
+ * lie: before its owner has answered a challenge it gets at most three times the bytes that came from it.
+ *
+ *             first OPEN
+ *                 │          DATA or ACK of a CID that only its receiver knows; PATH_RESPONSE
+ *                 ▼
+ *   ┌──────▶ FIRST (3x) ───────────────────────────────────────────────▶ VALIDATED(e) ◀──────────────────┐
+ *   │                          RESUME(e') by another path                   │    │ RESUME(e', PLANNED)    │
+ *   │                       ┌───────────────────────────────────────────────┘    ▼                        │
+ *   │                       ▼                                                 PENDING(e'): sends by the ──┤
+ * PATH_RESPONSE │                    MOVING(e'): sends by the path on trial, 3x ──────────┐ validated path │ by the
+ * path │                       │ 3 challenges unanswered                         │ 3 challenges unanswered:   │ on
+ * trial └───────────────────────┴──▶ back to the validated path, epoch e' ────────┼─ forgotten ────────────────┤
+ *                                                                             └────────────────────────────┘
+ *
+ * Timer: a challenge is repeated after one PTO.
+ */
+#include "state.h"
+
+enum {
+    TRIAL_CHALLENGES = 3, /* S18 */
+    TRIAL_FACTOR = 3,     /* S18; RFC 9000 8.1 */
+};
+
+static struct route *on_trial(struct vcl_session *s)
+{
+    return s->trial.planned ? &s->trial.pending : &s->route;
+}
+
+static void begin(struct vcl_session *s)
+{
+    struct trial *t = &s->trial;
+    *t = (struct trial){.validated = t->validated,
+                        .has_validated = t->has_validated,
+                        .running = true,
+                        .challenge = vcl__random64(s->e) | 1, /* 0 says in RESUME_ACK that nothing is asked */
+                        .sent_at = s->e->now,
+                        .bytes_in = s->e->frame_len};
+}
+
+void vcl__trial_first(struct vcl_session *s)
+{
+    begin(s);
+}
+
+void vcl__trial_begin(struct vcl_session *s, const struct route *to)
+{
+    struct trial *t = &s->trial;
+    if (t->has_validated && route_equal(&t->validated, to)) {
+        t->running = t->planned = t->blocked = false;
+        return;
+    }
+    begin(s);
+    t->nb_challenges = 1; /* the one in RESUME_ACK */
+    vcl__session_arm(s, s->e->now + vcl__session_pto(s));
+}
+
+void vcl__trial_plan(struct vcl_session *s, const struct route *to, uint32_t epoch)
+{
+    vcl__trial_begin(s, to);
+    s->trial.planned = true;
+    s->trial.pending = *to;
+    s->trial.pending_epoch = epoch;
+}
+
+size_t vcl__trial_room(const struct vcl_session *s)
+{
+    const struct trial *t = &s->trial;
+    if (s->dial != NULL || !t->running || t->planned)
+        return SIZE_MAX;
+    uint64_t limit = TRIAL_FACTOR * t->bytes_in;
+    return limit > t->bytes_out ? (size_t)(limit - t->bytes_out) : 0;
+}
+
+void vcl__trial_sent(struct vcl_session *s, size_t len)
+{
+    if (s->dial == NULL && s->trial.running && !s->trial.planned)
+        s->trial.bytes_out += len;
+}
+
+static void kick_all(struct vcl_session *s)
+{
+    struct list *n, *tmp;
+    s->trial.blocked = false;
+    list_each(n, tmp, &s->conns) vcl__conn_kick(container_of(n, struct vcl_conn, in_session));
+}
+
+static bool challenge(struct vcl_session *s)
+{
+    struct trial *t = &s->trial;
+    const struct route *to = on_trial(s);
+    uint8_t buf[PMW_PATH_BYTES];
+    struct pmw_path p = {.session_id = s->id,
+                         .challenge = t->challenge,
+                         .epoch = t->planned ? t->pending_epoch : s->epoch,
+                         .server_id = s->e->cfg.server_id,
+                         .helper_id = to->trunk != NULL ? to->trunk->helper_id : 0,
+                         .shard = s->e->cfg.shard};
+    if (t->bytes_out + PMW_PATH_BYTES > TRIAL_FACTOR * t->bytes_in)
+        return false;
+    int len = pmw_path_encode(buf, sizeof(buf), PMW_PATH_CHALLENGE, &p);
+    pmw_control_seal(buf, (size_t)len, s->keys.mac_s2c);
+    t->bytes_out += (size_t)len;
+    s->e->stats.frames_out++;
+    vcl__ctl_push(s->e, to, buf, len);
+    return true;
+}
+
+void vcl__trial_ask_again(struct vcl_session *s, const struct route *from, uint32_t epoch)
+{
+    const struct trial *t = &s->trial;
+    if (t->running && t->planned && epoch == t->pending_epoch && route_equal(from, &t->pending))
+        (void)challenge(s);
+}
+
+/* A frame does not fit the limit. Who only listens (the server speaks first) proves nothing by itself: ask. */
+void vcl__trial_blocked(struct vcl_session *s)
+{
+    struct trial *t = &s->trial;
+    t->blocked = true;
+    if (t->nb_challenges == 0 && challenge(s)) {
+        t->nb_challenges = 1;
+        t->sent_at = s->e->now;
+        vcl__session_arm(s, s->e->now + vcl__session_pto(s));
+    }
+}
+
+void vcl__trial_on_rx(struct vcl_session *s, const struct route *from)
+{
+    struct trial *t = &s->trial;
+    if (!t->running || !route_equal(from, on_trial(s)))
+        return;
+    t->bytes_in += s->e->frame_len;
+    if (t->blocked)
+        kick_all(s);
+}
+
+static void validated(struct vcl_session *s)
+{
+    struct trial *t = &s->trial;
+    if (t->planned) { /* S19: nothing in flight is given up; it goes on being acknowledged, by the path that it took */
+        s->epoch = t->pending_epoch;
+        s->route = t->pending;
+        s->moves++;
+        s->e->stats.path_moves++;
+        s->e->stats.resumes_accepted++;
+        s->min_rtt_us = 0;
+    }
+    t->validated = s->route;
+    t->has_validated = true;
+    t->running = t->planned = false;
+    kick_all(s);
+}
+
+void vcl__trial_on_conn_frame(struct vcl_session *s, const struct route *from)
+{
+    if (s->dial == NULL && s->trial.running && !s->trial.has_validated && route_equal(from, &s->route))
+        validated(s);
+}
+
+/* S18: back to what is known to work. Frames that were sent meanwhile are missing there, as the client will say. */
+static void failed(struct vcl_session *s)
+{
+    struct trial *t = &s->trial;
+    bool planned = t->planned;
+    s->e->stats.trials_failed++;
+    t->running = t->planned = false;
+    if (planned)
+        return;
+    s->route = t->validated;
+    kick_all(s);
+}
+
+uint64_t vcl__trial_on_timer(struct vcl_session *s)
+{
+    struct trial *t = &s->trial;
+    uint64_t at = t->sent_at + vcl__session_pto(s);
+    if (!t->running || t->nb_challenges == 0)
+        return VCL_NEVER;
+    if (!vcl__due(s->e, at))
+        return at + (at <= s->e->now ? s->e->lag_us : 0);
+    t->sent_at = s->e->now;
+    if (t->nb_challenges < TRIAL_CHALLENGES) {
+        (void)challenge(s);
+        t->nb_challenges++;
+    } else if (t->has_validated) {
+        failed(s);
+        return VCL_NEVER;
+    } else {
+        t->nb_challenges = 0; /* the first path: nothing to return to; the limit stays */
+        return VCL_NEVER;
+    }
+    return s->e->now + vcl__session_pto(s);
+}
+
+int vcl__on_path_response(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len)
+{
+    struct pmw_path p;
+    if (pmw_path_decode(buf, len, &p) < 0)
+        return vcl__drop(e, VCL_DROP_MALFORMED);
+    struct vcl_session *s = vcl__session_find(e, p.session_id);
+    if (s == NULL)
+        return vcl__drop(e, VCL_DROP_UNKNOWN_SESSION);
+    if (s->dial != NULL)
+        return vcl__drop(e, VCL_DROP_ROLE);
+    if (!pmw_control_check(buf, len, s->keys.mac_c2s))
+        return vcl__drop(e, VCL_DROP_MAC);
+    vcl__session_on_rx(s, from);
+    struct trial *t = &s->trial;
+    if (!t->running || p.challenge != t->challenge || !route_equal(from, on_trial(s)))
+        return vcl__drop(e, VCL_DROP_STALE_EPOCH);
+    if (t->nb_challenges == 1)
+        vcl__session_on_rtt(s, e->now - t->sent_at);
+    validated(s);
+    return 0;
+}
