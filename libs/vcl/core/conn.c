@@ -34,6 +34,7 @@ struct vcl_conn *vcl__conn_new(struct vcl_session *s)
     c->loss_at = VCL_NEVER;
     c->slot = SLOTS_MAX;
     list_push(&s->conns, &c->in_session);
+    list_del(&s->of_client);
     s->nb_conns++;
     s->nb_open++;
     e->nb_open++;
@@ -77,7 +78,8 @@ void vcl__conn_free(struct vcl_conn *c)
     free_send_side(c);
     vcl__rcv_take_back(c);
     vcl__seal_free(c);
-    s->nb_conns--;
+    if (--s->nb_conns == 0 && s->quota != NULL)
+        list_push(&s->quota->idle, &s->of_client);
     mem_free(&e->mem, c);
 }
 

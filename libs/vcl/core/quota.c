@@ -8,8 +8,6 @@
  */
 #include "state.h"
 
-enum { LOOKS_MAX = 16 }; /* sessions looked at for room; those in use go to the end */
-
 static struct quota *quota_find(struct vcl_engine *e, uint64_t client_id)
 {
     struct map_node *n = vcl__map_find(&e->quotas, client_id);
@@ -31,20 +29,6 @@ bool vcl__quota_conn(struct vcl_engine *e, uint64_t client_id)
     return true;
 }
 
-/* Frees one of its sessions that has no connections, not even tombstones. */
-static void make_room(struct quota *q)
-{
-    for (int i = 0; i < LOOKS_MAX; i++) {
-        struct vcl_session *s = container_of(list_first(&q->sessions), struct vcl_session, of_client);
-        if (s->nb_conns == 0) {
-            vcl__session_free(s);
-            return;
-        }
-        list_del(&s->of_client);
-        list_push(&q->sessions, &s->of_client);
-    }
-}
-
 bool vcl__quota_join(struct vcl_session *s, uint64_t client_id)
 {
     struct vcl_engine *e = s->e;
@@ -55,15 +39,15 @@ bool vcl__quota_join(struct vcl_session *s, uint64_t client_id)
             return false;
         q->since = e->now;
         q->nb_begun = 1;
-        list_init(&q->sessions);
+        list_init(&q->idle);
         vcl__map_insert(&e->quotas, &q->by_client, client_id);
     }
-    if (q->nb_sessions >= e->cfg.sessions_per_client_max && q->nb_sessions > 1)
-        make_room(q);
-    if (q->nb_sessions >= e->cfg.sessions_per_client_max)
+    if (q->nb_sessions >= e->cfg.sessions_per_client_max && list_empty(&q->idle))
         return false;
     q->nb_sessions++;
-    list_push(&q->sessions, &s->of_client);
+    if (q->nb_sessions > e->cfg.sessions_per_client_max)
+        vcl__session_free(container_of(list_first(&q->idle), struct vcl_session, of_client));
+    list_push(&q->idle, &s->of_client);
     s->client_id = client_id;
     s->quota = q;
     return true;

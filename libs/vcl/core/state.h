@@ -128,7 +128,7 @@ struct seal { /* W11: of one connection */
 
 struct quota { /* of one client id */
     struct map_node by_client;
-    struct list sessions; /* vcl_session.of_client, about the longest unused first */
+    struct list idle; /* vcl_session.of_client: those without connections and tombstones, the longest so first */
     uint32_t nb_sessions;
     uint32_t nb_begun; /* connections since */
     uint64_t since;
@@ -248,7 +248,7 @@ struct vcl_session {
     uint64_t last_rx;    /* any authentic frame, any path */
     uint64_t client_id;  /* server: of the token */
     struct quota *quota; /* server */
-    struct list of_client;
+    struct list of_client; /* server: in quota.idle */
     bool heard; /* server: the client has what only a receiver at its address can have (S17, S18) */
     uint16_t max_conns;
     bool freeing; /* vcl_session_free was called: goes with its last connection */
