@@ -91,6 +91,7 @@ def _figures(request: Request, outcome: Outcome, way: str, found: list[TrunkBatc
     bare = np.array([entry.header for entry in messages])
     for name, values in (("with its check", checked), ("without its check", bare)):
         add(f"header of a message {name}, mean", float(values.mean()), baseline=TCP_BYTES, baseline_name="TCP segment")
+        add(f"header of a message {name}, p50", float(np.percentile(values, 50, method="inverted_cdf")))
         add(f"header of a message {name}, p99", float(np.percentile(values, 99, method="inverted_cdf")))
     share = sum(entry.kind == "short" for entry in messages) / len(messages)
     per_batch = sum(len(batch.entries) for batch in found) / len(found)

@@ -21,7 +21,7 @@ from .load import Load
 from .replies import Replies
 from .site import Request, whole_stack
 
-CONNECTIONS, SECONDS = 1000, 10
+CONNECTIONS, SECONDS, SETTLE_S = 1000, 10, 2
 WORK_US = 40
 LOADS = (0.5, 1.0, 1.5, 2.0, 3.0)
 BACK = "back"
@@ -47,6 +47,7 @@ def _run(request: Request, stack: Stack) -> Outcome:
     phases = [load.phase("capacity", "closed", seconds=seconds)]
     capacity = _rate(phases[0])
     request.say(f"capacity: {capacity:,.0f} requests/s")
+    load.phase("settle", "open", rate=round(capacity * LOADS[0]), seconds=SETTLE_S)
     for share in LOADS:
         phases.append(load.phase(f"{share:g}", "open", rate=round(capacity * share), seconds=seconds))
         request.say(f"{share:g} x: {_rate(phases[-1]):,.0f} replies/s, {phases[-1]['turned_away']:,} turned away")

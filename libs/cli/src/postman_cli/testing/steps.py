@@ -10,7 +10,11 @@ STEPS = (
     Step("lint", "formats, types, borders between parts", lint.run, budget_s=180),
     Step("c-unit", "C unit tests, release build", c_tests.run_release, budget_s=120),
     Step(
-        "simulator", "engines and relays in virtual time, 10,000 seeds (fast: 200)", simulator.run, budget_s=240, cores=2
+        "simulator",
+        "engines and relays in virtual time, 10,000 seeds (fast: 200)",
+        simulator.run,
+        budget_s=240,
+        cores=2,
     ),
     Step("model", "the path rules as a finite model, searched to its end by spin", path_model.run, budget_s=300),
     Step("mutants", "bugs planted in the transport, which its tests must see", mutants.run, budget_s=600, cores=2),
