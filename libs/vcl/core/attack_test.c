@@ -162,7 +162,8 @@ static void clocks_differ(void)
     }
 }
 
-/* The key of the server is changed mid-session, twice: tokens of the key before open until their end, RESUME needs none.
+/* The key of the server is changed mid-session, twice: tokens of the key before open until their end, RESUME needs
+ * none.
  */
 static void keys_are_changed(void)
 {
@@ -382,14 +383,10 @@ static void c9_limits_of_a_successor(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(case_29_server_restart_resets),
-        cmocka_unit_test(case_36_replay_from_elsewhere),
-        cmocka_unit_test(case_37_forged_resume),
-        cmocka_unit_test(case_49_expired_token_skew_and_rotation),
-        cmocka_unit_test(case_50_ids_are_not_reused),
-        cmocka_unit_test(case_61_rebinding_of_a_client),
-        cmocka_unit_test(c9_a_wrong_token_resets_nothing),
-        cmocka_unit_test(c9_limits_of_a_successor),
+        cmocka_unit_test(case_29_server_restart_resets),   cmocka_unit_test(case_36_replay_from_elsewhere),
+        cmocka_unit_test(case_37_forged_resume),           cmocka_unit_test(case_49_expired_token_skew_and_rotation),
+        cmocka_unit_test(case_50_ids_are_not_reused),      cmocka_unit_test(case_61_rebinding_of_a_client),
+        cmocka_unit_test(c9_a_wrong_token_resets_nothing), cmocka_unit_test(c9_limits_of_a_successor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -197,7 +197,7 @@ static void a_helper_restarts(void **state)
 }
 
 /* The low 8 bits of the epoch wrap; the stream goes on (W3). */
-static void three_hundred_moves(void **state)
+static void case_40_three_hundred_moves(void **state)
 {
     struct testnet n;
     struct vcl_conn *c, *s;
@@ -246,7 +246,7 @@ int main(void)
         cmocka_unit_test(a_herd_moves_together),       cmocka_unit_test(open_goes_round_a_dead_helper),
         cmocka_unit_test(open_answers_are_lost),       cmocka_unit_test(hints_move_earlier),
         cmocka_unit_test(our_own_stall_is_no_verdict), cmocka_unit_test(a_helper_restarts),
-        cmocka_unit_test(three_hundred_moves),         cmocka_unit_test(the_trunk_table_is_bounded),
+        cmocka_unit_test(case_40_three_hundred_moves), cmocka_unit_test(the_trunk_table_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -70,7 +70,7 @@ void vcl__short_or_long(struct vcl_conn *c, struct pmw_frame *f, uint64_t seq, u
     uint64_t end = seq + f->payload_len;
     update_heard(&c->shorts, c->snd.una);
     bool may = (c->features & PMW_FEATURE_SHORT) != 0 && vcl__conn_is_live(c->state) &&
-               (f->flags & ~(PMW_F_CHECK | PMW_F_SEALED)) == 0 && f->tx == 0 && f->tx_echo == 0 &&
+               (f->flags & ~(PMW_F_CHECK | PMW_F_SEALED)) == 0 && f->tx == 0 && f->tx_echo == 0 && !c->force_long &&
                c->e->now >= c->shorts.long_until && numbers_decode(c, end) && window_is_known(c, window);
     if (!may) {
         on_long(c, f, end, window);

@@ -538,7 +538,8 @@ void vcl__trial_plan(struct vcl_session *s, const struct route *to, uint32_t epo
 void vcl__trial_on_rx(struct vcl_session *s, const struct route *from);
 void vcl__trial_on_conn_frame(struct vcl_session *s, const struct route *from); /* an authentic DATA or ACK */
 uint64_t vcl__trial_on_timer(struct vcl_session *s);
-size_t vcl__trial_room(const struct vcl_session *s); /* bytes that may be sent to s->route now */
+size_t vcl__trial_room(const struct vcl_session *s);      /* bytes that may be sent to s->route now */
+bool vcl__trial_takes(struct vcl_session *s, size_t len); /* a control frame to the path on trial; counts it */
 void vcl__trial_sent(struct vcl_session *s, size_t len);
 void vcl__trial_blocked(struct vcl_session *s);
 void vcl__trial_ask_again(struct vcl_session *s, const struct route *from, uint32_t epoch);

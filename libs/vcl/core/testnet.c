@@ -225,18 +225,25 @@ static uint64_t next_time(struct testnet *n)
     return s < next ? s : next;
 }
 
+/* In order of sending; one pass, for tests with a thousand datagrams in flight. */
 static void deliver_due(struct testnet *n)
 {
-    for (uint32_t i = 0; i < n->nb_flights;) {
-        if (n->flights[i].at > n->now) {
-            i++;
-            continue;
-        }
-        struct flight f = n->flights[i];
-        memmove(&n->flights[i], &n->flights[i + 1], (n->nb_flights - i - 1) * sizeof(f));
-        n->nb_flights--;
-        deliver(n, &f);
+    uint32_t nb_due = 0, nb_later = 0;
+    for (uint32_t i = 0; i < n->nb_flights; i++)
+        nb_due += n->flights[i].at <= n->now;
+    struct flight *due = nb_due == 0 ? NULL : malloc(nb_due * sizeof(*due));
+    nb_due = 0;
+    for (uint32_t i = 0; i < n->nb_flights; i++) {
+        struct flight *f = &n->flights[i];
+        if (f->at <= n->now)
+            memcpy(&due[nb_due++], f, offsetof(struct flight, bytes) + f->len);
+        else if (nb_later++ < i)
+            memcpy(&n->flights[nb_later - 1], f, offsetof(struct flight, bytes) + f->len);
     }
+    n->nb_flights = nb_later;
+    for (uint32_t i = 0; i < nb_due; i++)
+        deliver(n, &due[i]);
+    free(due);
 }
 
 static bool step(struct testnet *n, uint64_t until)

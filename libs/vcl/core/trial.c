@@ -74,6 +74,18 @@ size_t vcl__trial_room(const struct vcl_session *s)
     return limit > t->bytes_out ? (size_t)(limit - t->bytes_out) : 0;
 }
 
+/* Control frames that answer what came by another path than the one on trial, which pays for them. */
+bool vcl__trial_takes(struct vcl_session *s, size_t len)
+{
+    struct trial *t = &s->trial;
+    if (s->dial != NULL || !t->running)
+        return true;
+    if (t->bytes_out + len > TRIAL_FACTOR * t->bytes_in)
+        return false;
+    t->bytes_out += len;
+    return true;
+}
+
 void vcl__trial_sent(struct vcl_session *s, size_t len)
 {
     if (s->dial == NULL && s->trial.running && !s->trial.planned)
