@@ -48,7 +48,7 @@ static void probe_send(struct vcl_session *s, unsigned number, uint32_t payload)
 /* The sizes to ask for, largest first. */
 static void choose(const struct vcl_session *s, struct mtu *m)
 {
-    m->asked[0] = m->asked[1] = 0;
+    m->asked[0] = m->asked[1] = m->asked[2] = 0;
     if (m->limit < MTU_FALL_BYTES)
         m->asked[0] = MTU_FALL_BYTES;
     else if (m->limit < PMW_PAYLOAD_BYTES_BASE)
@@ -57,13 +57,15 @@ static void choose(const struct vcl_session *s, struct mtu *m)
         m->asked[0] = PMW_PAYLOAD_BYTES_MAX;
     if (m->asked[0] == PMW_PAYLOAD_BYTES_MAX && m->limit < MTU_LARGE_BYTES)
         m->asked[1] = MTU_LARGE_BYTES;
+    if (is_direct(s) && !m->may_merge && m->limit >= PMW_PAYLOAD_BYTES_BASE)
+        m->asked[2] = PMW_PAYLOAD_BYTES_BASE; /* only for the proof that messages may be merged */
 }
 
 static void ask(struct vcl_session *s)
 {
     struct mtu *m = &s->mtu;
     choose(s, m);
-    if (m->asked[0] == 0) {
+    if (m->asked[0] == 0 && m->asked[2] == 0) {
         m->next_at = VCL_NEVER;
         return;
     }
@@ -76,7 +78,8 @@ static void ask(struct vcl_session *s)
     m->asked_at = s->e->now;
     m->answered = 0;
     m->nb_tries++;
-    for (unsigned i = 0; i < MTU_SIZES; i++)
+    for (unsigned i = MTU_SIZES;
+         i-- > 0;) /* the smallest first: a message of the kernel may end in a shorter datagram */
         for (unsigned k = 0; m->asked[i] > 0 && k < 2; k++)
             probe_send(s, 2 * i + k, m->asked[i]);
 }
@@ -92,7 +95,7 @@ void vcl__mtu_want(struct vcl_session *s, uint64_t bytes)
         ask(s);
     } else if (now - m->asked_at >= vcl__session_pto(s) * 2) {
         m->asked_at = 0;
-        if (m->nb_tries < MTU_TRIES && m->answered == 0)
+        if (m->nb_tries < MTU_TRIES && (m->answered == 0 || (is_direct(s) && !m->may_merge)))
             ask(s);
         else
             m->next_at = now + MTU_AGAIN_US;

@@ -13,7 +13,7 @@
 struct vcl_session;
 
 enum {
-    MTU_SIZES = 2,
+    MTU_SIZES = 3,
     MTU_LARGE_BYTES = 4416,  /* the next that fits twice into the largest */
     MTU_FALL_BYTES = 960,    /* S21: frames of more than 1,000 bytes may be what a black hole swallows */
     MTU_BUSY_FRAMES = 8,     /* waiting: worth a larger frame */

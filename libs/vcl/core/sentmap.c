@@ -7,7 +7,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { CAP_FIRST = 8 };
+enum { CAP_FIRST = 4 };
 
 static struct sent *frame_at(const struct sentmap *m, uint32_t i)
 {

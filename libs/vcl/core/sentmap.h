@@ -39,7 +39,7 @@ struct sent {
     uint8_t moved : 1;               /* first_sent_at is that of a move: the first transmission was earlier */
     uint8_t exempt : 1;              /* lost with its path: sending it again costs no retry budget (C5) */
 };
-_Static_assert(sizeof(struct sent) == 32, "65,536 connections keep eight of them each");
+_Static_assert(sizeof(struct sent) == 32, "65,536 connections keep four of them each");
 
 struct sentmap {
     struct sent *frames; /* ring of cap, a power of two */

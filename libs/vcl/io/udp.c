@@ -100,6 +100,17 @@ static void set_buffer(int fd, int option, int forced)
         (void)setsockopt(fd, SOL_SOCKET, option, &bytes, sizeof(bytes));
 }
 
+/* Datagrams that are too large for the way must get lost, not arrive in fragments: the engine finds out what fits
+ * (S21), and the kernel's own guess, which forged ICMP can spoil, is not asked (RFC 8899 4.6). */
+static void forbid_fragments(int fd, int family)
+{
+    int v4 = IP_PMTUDISC_PROBE, v6 = IPV6_PMTUDISC_PROBE;
+    (void)setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &v4,
+                     sizeof(v4)); /* of an IPv6 socket too, for mapped addresses */
+    if (family == AF_INET6)
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &v6, sizeof(v6));
+}
+
 int vcl__udp_adopt(struct vcl_udp *u, int fd, bool gso, bool gro, struct vcl_io_stats *stats)
 {
     int family = 0, type = 0, nonblocking = 1, on = 1;
@@ -115,6 +126,7 @@ int vcl__udp_adopt(struct vcl_udp *u, int fd, bool gso, bool gro, struct vcl_io_
         return -errno;
     set_buffer(fd, SO_RCVBUF, SO_RCVBUFFORCE);
     set_buffer(fd, SO_SNDBUF, SO_SNDBUFFORCE);
+    forbid_fragments(fd, family);
     (void)setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on));
     bool merged = gro && setsockopt(fd, IPPROTO_UDP, UDP_GRO, &on, sizeof(on)) == 0;
     *u = (struct vcl_udp){.fd = fd, .v6 = family == AF_INET6, .gso = gso, .gro = merged, .stats = stats};

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Sending bursts: neighbours of equal size to one address become one message with UDP_SEGMENT, which the kernel or the
- * card cuts up again. Where that is refused (EINVAL: the segment does not fit the route's MTU, EIO: no checksum
- * offload) the driver stops asking for it and sends one message a datagram; so it does where nobody would cut them up
- * (udp_route.h). */
+ * card cuts up again. Where that is refused (EIO: no checksum offload) the driver stops asking for it and sends one
+ * message a datagram; so it does where nobody would cut them up (udp_route.h), unless the engine has proved this very
+ * way, or does so now (S21). EINVAL of large segments is another matter: they do not fit the route's MTU, and alone
+ * they do not either (EMSGSIZE). They count as lost, and the engine sends smaller ones. */
 #include "udp.h"
 
 #include <errno.h>
@@ -47,7 +48,7 @@ static unsigned run_length(struct vcl_udp *u, const struct vcl_udp_tx *tx, unsig
         bytes += next->len;
         if (next->len > first->len || bytes > VCL_UDP_GSO_BYTES || !pmw_addr_equal(&next->to, &first->to))
             break;
-        if (n == 1 && !vcl__route_may_merge(&u->routes, &first->to, now_us)) {
+        if (n == 1 && !(first->may_merge && next->may_merge) && !vcl__route_may_merge(&u->routes, &first->to, now_us)) {
             u->stats->tx_gso_avoided++;
             break;
         }
@@ -119,6 +120,10 @@ static bool after_refusal(struct vcl_udp *u, struct vcl_udp_tx *tx, int error)
     if (error == EAGAIN) {
         u->stats->tx_again++;
         return false;
+    }
+    if (n > 1 && tx->slots[tx->head].len > PMW_TRUNK_BYTES_MAX && (error == EINVAL || error == EMSGSIZE)) {
+        drop_head(u, tx, n);
+        return true;
     }
     if (n > 1 && (error == EINVAL || error == EIO || error == EOPNOTSUPP || error == EMSGSIZE)) {
         u->stats->tx_gso_refused++;
