@@ -52,7 +52,8 @@ static uint32_t paced_srtt(const struct vcl_conn *c)
 
 static uint64_t paced_until(const struct vcl_conn *c)
 {
-    return vcl__pacing_next(&c->pacing, &c->cc, paced_srtt(c), vcl__mtu_payload(c->s), c->e->now);
+    uint64_t at = vcl__pacing_next(&c->pacing, &c->cc, paced_srtt(c), vcl__mtu_payload(c->s), c->e->now);
+    return at > c->busy_until ? at : c->busy_until; /* O3 */
 }
 
 /* C5. The oldest at its PTO, and the gap of a move, cost no budget: the one is rare, the other at most a window. */
@@ -242,6 +243,10 @@ static int build_lost(struct vcl_conn *c, uint8_t *buf, size_t cap)
     struct pmw_frame f = {.type = PMW_DATA,
                           .flags = PMW_F_RESEND | PMW_F_URGENT | (s->fin ? PMW_F_FIN : 0),
                           .tx = s->tx < PMW_TX_MAX ? s->tx + 1 : PMW_TX_MAX};
+    if (s->refused) { /* O3: it needs credit, as before */
+        f.flags &= ~(PMW_F_RESEND | PMW_F_URGENT);
+        f.tx = s->tx;
+    }
     int len = put_frame(c, &f, s->offset, s->len, buf, cap);
     if (len < 0)
         return len;
@@ -253,8 +258,9 @@ static int build_lost(struct vcl_conn *c, uint8_t *buf, size_t cap)
         vcl__budget_spend(&c->e->budget);
     vcl__sentmap_sent_again(&c->sent, s, c->e->now);
     vcl__pacing_sent(&c->pacing, &c->cc, paced_srtt(c), s->len, c->e->now);
-    c->e->stats.frames_resent++;
-    c->resent_bytes += s->len;
+    bool first = (f.flags & PMW_F_RESEND) == 0;
+    c->e->stats.frames_resent += !first;
+    c->resent_bytes += first ? 0 : s->len;
     on_data_sent(c, s->len);
     return len;
 }

@@ -27,6 +27,8 @@ static uint64_t pto_deadline(const struct vcl_conn *c)
     if (oldest == NULL || !may_retransmit(c))
         return VCL_NEVER;
     uint64_t from = oldest->sent_at > c->pto_fired_at ? oldest->sent_at : c->pto_fired_at;
+    if (from < c->busy_until)
+        from = c->busy_until; /* O3: that silence is no evidence */
     return from + vcl__rtt_pto(&c->s->rtt, &c->s->limits, c->pto_count);
 }
 

@@ -63,6 +63,8 @@ static int receive(struct vcl_engine *e, const struct route *from, const uint8_t
         return vcl__on_resume_ack(e, from, buf, len);
     case PMW_PATH_CHALLENGE:
         return vcl__on_path_challenge(e, from, buf, len);
+    case PMW_BUSY:
+        return vcl__on_busy(e, buf, len);
     case PMW_PONG:
     case PMW_ECHO:
         return receive_probe_answer(e, from, type, buf, len);

@@ -174,6 +174,7 @@ void vcl__resume_resend_gap(struct vcl_conn *c)
     vcl__cc_reset(&c->cc, c->sent.next_order);
     c->pto_count = 0;
     c->pto_credit = 0;
+    vcl__short_pause(c);
     vcl__conn_arm(c);
     vcl__conn_kick(c);
 }

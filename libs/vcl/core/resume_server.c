@@ -29,6 +29,7 @@ static void move(struct vcl_session *s, const struct route *from, uint32_t epoch
             vcl__cc_reset(&c->cc, c->sent.next_order);
             c->pto_count = 0;
             c->force_long = false;
+            vcl__short_pause(c);
             vcl__conn_arm(c);
         }
         vcl__conn_kick(c);

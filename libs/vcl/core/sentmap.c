@@ -94,6 +94,11 @@ void vcl__sentmap_sent_again(struct sentmap *m, struct sent *f, uint64_t now)
     f->sent_at = now;
     f->order = (uint32_t)++m->next_order;
     f->exempt = 0;
+    if (f->refused) {
+        f->refused = 0;
+        f->first_sent_at = now;
+        return;
+    }
     m->resent_order = m->next_order;
     if (f->tx < SENT_TX_MAX)
         f->tx++;
@@ -185,6 +190,19 @@ static uint32_t lower(const struct sentmap *m, uint64_t start)
             hi = mid;
     }
     return lo;
+}
+
+struct sent *vcl__sentmap_in_flight_at(const struct sentmap *m, uint64_t offset)
+{
+    uint32_t i = lower(m, offset);
+    return i < m->count && frame_at(m, i)->offset == offset && frame_at(m, i)->state == SENT_IN_FLIGHT ? frame_at(m, i)
+                                                                                                       : NULL;
+}
+
+void vcl__sentmap_refuse(struct sentmap *m, struct sent *f)
+{
+    vcl__sentmap_mark_lost(m, f);
+    f->refused = f->exempt = 1;
 }
 
 void vcl__sentmap_sack(struct sentmap *m, uint64_t start, uint64_t end, struct sentmap_ack *out)

@@ -38,6 +38,7 @@ struct sent {
     uint8_t fin : 1;                 /* one offset more */
     uint8_t moved : 1;               /* first_sent_at is that of a move: the first transmission was earlier */
     uint8_t exempt : 1;              /* lost with its path: sending it again costs no retry budget (C5) */
+    uint8_t refused : 1;             /* lost to BUSY: the next transmission counts as the first (O3) */
 };
 _Static_assert(sizeof(struct sent) == 32, "65,536 connections keep four of them each");
 
@@ -83,6 +84,9 @@ struct sent *vcl__sentmap_cut(struct sentmap *m, const struct mem *mem, struct s
 void vcl__sentmap_ack(struct sentmap *m, uint64_t una, struct sentmap_ack *out);
 void vcl__sentmap_sack(struct sentmap *m, uint64_t start, uint64_t end, struct sentmap_ack *out);
 void vcl__sentmap_mark_lost(struct sentmap *m, struct sent *f);
+/* The frame in flight that begins at offset, or NULL; and: it was not taken (O3). */
+struct sent *vcl__sentmap_in_flight_at(const struct sentmap *m, uint64_t offset);
+void vcl__sentmap_refuse(struct sentmap *m, struct sent *f);
 /* A new path: whatever is not SACKed must be sent again, and its silence counts from now. */
 void vcl__sentmap_mark_all_lost(struct sentmap *m, uint64_t now);
 /* The path changed under the frames but the peer has not said what it holds: wait one PTO from now. */

@@ -14,6 +14,7 @@ void vcl__short_begin(struct vcl_conn *c)
 void vcl__short_pause(struct vcl_conn *c)
 {
     c->shorts.long_until = c->e->now + vcl__session_pto(c->s);
+    c->busy_until = 0; /* another way, another load (O3) */
 }
 
 void vcl__short_on_frame(struct vcl_conn *c, const struct pmw_frame *f)

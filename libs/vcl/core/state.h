@@ -316,6 +316,7 @@ struct vcl_conn {
     uint64_t sent_bytes, received_bytes, resent_bytes;
     struct short_state shorts; /* W10 */
     struct list bindings;      /* T6: binding.of_conn */
+    uint64_t busy_until;       /* O3 */
     uint32_t mark_rounds;      /* T9: of its trunk, taken */
     struct list unread_node;   /* load.c: engine.unread */
     uint64_t unread_since, unread_mark, unread_mark_at;
@@ -426,6 +427,9 @@ void vcl__short_pause(struct vcl_conn *c);                               /* long
 void vcl__short_on_frame(struct vcl_conn *c, const struct pmw_frame *f); /* arrived, and its check holds */
 /* f is complete but for its check: makes it short, or takes note of what a long one tells. */
 void vcl__short_or_long(struct vcl_conn *c, struct pmw_frame *f, uint64_t seq, uint32_t window);
+
+/* --- busy.c --- */
+int vcl__on_busy(struct vcl_engine *e, const uint8_t *buf, size_t len);
 
 /* --- load.c --- */
 void vcl__unread_arrived(struct vcl_conn *c); /* bytes became readable */

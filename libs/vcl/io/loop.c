@@ -33,7 +33,10 @@ void vcl__feed(struct vcl_driver *d, struct vcl_udp_rx *rx, uint64_t now, int nb
     d->stats.rx_messages += (unsigned)nb_messages;
     while (vcl__udp_rx_next(rx, &from, &bytes, &len)) {
         d->stats.rx_datagrams++;
-        (void)vcl_engine_receive(d->engine, now, &from, bytes, len); /* drops are counted in the engine */
+        if (rx->marked) /* drops are counted in the engine */
+            (void)vcl_engine_receive_marked(d->engine, now, &from, bytes, len);
+        else
+            (void)vcl_engine_receive(d->engine, now, &from, bytes, len);
     }
     if (rx->kernel_drops > d->stats.rx_kernel_drops)
         d->stats.rx_kernel_drops = rx->kernel_drops;

@@ -128,6 +128,9 @@ int vcl__udp_adopt(struct vcl_udp *u, int fd, bool gso, bool gro, struct vcl_io_
     set_buffer(fd, SO_SNDBUF, SO_SNDBUFFORCE);
     forbid_fragments(fd, family);
     (void)setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on));
+    (void)setsockopt(fd, IPPROTO_IP, IP_RECVTOS, &on, sizeof(on)); /* T9; on IPv6 sockets for IPv4 peers */
+    if (family == AF_INET6)
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, &on, sizeof(on));
     bool merged = gro && setsockopt(fd, IPPROTO_UDP, UDP_GRO, &on, sizeof(on)) == 0;
     *u = (struct vcl_udp){.fd = fd, .v6 = family == AF_INET6, .gso = gso, .gro = merged, .stats = stats};
     return 0;
@@ -166,11 +169,26 @@ int vcl__udp_receive(const struct vcl_udp *u, struct vcl_udp_rx *rx)
     return n;
 }
 
-/* The size of the datagrams in one message: what UDP_GRO says, or the whole message. Notes the drop count on the way.
- */
+enum { ECN_BITS = 3, ECN_CE = 3 }; /* RFC 3168 section 5 */
+
+static bool is_marked(const struct cmsghdr *c)
+{
+    bool v4 = c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS;
+    bool v6 = c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS;
+    int tos = 0;
+    if (v6)
+        memcpy(&tos, CMSG_DATA(c), sizeof(tos));
+    else if (v4)
+        tos = *CMSG_DATA(c);
+    return (tos & ECN_BITS) == ECN_CE;
+}
+
+/* The size of the datagrams in one message: what UDP_GRO says, or the whole message (GRO merges only what has the same
+ * mark). Notes mark and drop count on the way. */
 static size_t segment_bytes(struct vcl_udp_rx *rx, struct msghdr *m, size_t len)
 {
     size_t segment = len;
+    rx->marked = false;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
         if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO) {
             int size;
@@ -179,6 +197,8 @@ static size_t segment_bytes(struct vcl_udp_rx *rx, struct msghdr *m, size_t len)
                 segment = (size_t)size;
         } else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL) {
             memcpy(&rx->kernel_drops, CMSG_DATA(c), sizeof(rx->kernel_drops));
+        } else {
+            rx->marked |= is_marked(c);
         }
     }
     return segment;

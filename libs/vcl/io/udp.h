@@ -36,10 +36,11 @@ struct vcl_udp_rx {
     int nb, at;    /* messages, and the one that is being cut up */
     size_t offset; /* in message `at` */
     uint32_t kernel_drops;
+    bool marked; /* the datagram given last came with ECN's CE (T9) */
     struct mmsghdr msgs[VCL_UDP_RX_MESSAGES];
     struct iovec iov[VCL_UDP_RX_MESSAGES];
     struct sockaddr_in6 from[VCL_UDP_RX_MESSAGES];
-    uint8_t control[VCL_UDP_RX_MESSAGES][64] __attribute__((aligned(8)));
+    uint8_t control[VCL_UDP_RX_MESSAGES][96] __attribute__((aligned(8))); /* segment size, drop count, ECN */
     uint8_t bytes[VCL_UDP_RX_MESSAGES][VCL_UDP_RX_BYTES];
 };
 void vcl__udp_rx_init(struct vcl_udp_rx *rx);
@@ -54,7 +55,8 @@ struct vcl_udp_tx {
     struct mmsghdr msgs[VCL_UDP_TX_SLOTS];
     struct iovec iov[VCL_UDP_TX_SLOTS];
     struct sockaddr_in6 to[VCL_UDP_TX_SLOTS];
-    uint8_t control[VCL_UDP_TX_SLOTS][CMSG_SPACE(sizeof(uint16_t))] __attribute__((aligned(8)));
+    uint8_t control[VCL_UDP_TX_SLOTS][CMSG_SPACE(sizeof(uint16_t)) + CMSG_SPACE(sizeof(int))]
+        __attribute__((aligned(8))); /* segment size, ECN */
 };
 /* 0 = all gone (sent, or refused by the kernel and counted), -EAGAIN = the rest waits for POLLOUT. */
 int vcl__udp_send(struct vcl_udp *u, struct vcl_udp_tx *tx);

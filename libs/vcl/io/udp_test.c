@@ -117,6 +117,32 @@ static void a_full_burst_is_cut_at_the_kernels_limits(void **state)
     ends_close(&e);
 }
 
+/* T9: what comes with CE is told; a batch leaves with ECT(0), whatever the socket says of the rest. */
+static void marks_are_told_and_batches_can_be_marked(void **state)
+{
+    struct ends e;
+    struct pmw_addr from;
+    const uint8_t *bytes;
+    size_t len;
+    const int ce = 3;
+    ends_open(&e, true, true);
+    (void)setsockopt(e.from.fd, IPPROTO_IP, IP_TOS, &ce, sizeof(ce));
+    if (e.from.v6)
+        assert_int_equal(setsockopt(e.from.fd, IPPROTO_IPV6, IPV6_TCLASS, &ce, sizeof(ce)), 0);
+    queue(&e, 100);
+    queue(&e, 300);
+    e.tx->slots[1].bytes[0] = PMW_FIRST_BYTE(PMW_TRUNK);
+    assert_int_equal(vcl__udp_send(&e.from, e.tx), 0);
+    for (unsigned got = 0; got < 2;) {
+        struct pollfd p = {.fd = e.to.fd, .events = POLLIN};
+        assert_int_equal(poll(&p, 1, 5000), 1);
+        assert_true(vcl__udp_receive(&e.to, e.rx) > 0);
+        for (; vcl__udp_rx_next(e.rx, &from, &bytes, &len); got++)
+            assert_int_equal(e.rx->marked, len == 100);
+    }
+    ends_close(&e);
+}
+
 static void different_destinations_do_not_mix(void **state)
 {
     struct ends e;
@@ -198,6 +224,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_arrive_as_sent),
         cmocka_unit_test(a_full_burst_is_cut_at_the_kernels_limits),
+        cmocka_unit_test(marks_are_told_and_batches_can_be_marked),
         cmocka_unit_test(different_destinations_do_not_mix),
         cmocka_unit_test(what_cannot_be_sent_is_dropped_and_counted),
         cmocka_unit_test(one_socket_serves_both_families),

@@ -59,16 +59,33 @@ static unsigned run_length(struct vcl_udp *u, const struct vcl_udp_tx *tx, unsig
     return n;
 }
 
+static void add_control(struct msghdr *m, uint8_t *control, int level, int type, const void *value, size_t len)
+{
+    struct cmsghdr *c = (struct cmsghdr *)(void *)(control + m->msg_controllen);
+    m->msg_control = control;
+    m->msg_controllen += CMSG_SPACE(len);
+    c->cmsg_level = level;
+    c->cmsg_type = type;
+    c->cmsg_len = CMSG_LEN(len);
+    memcpy(CMSG_DATA(c), value, len);
+}
+
 static void set_segment(struct msghdr *m, uint8_t *control, size_t segment)
 {
     uint16_t bytes = (uint16_t)segment;
-    m->msg_control = control;
-    m->msg_controllen = CMSG_SPACE(sizeof(bytes));
-    struct cmsghdr *c = CMSG_FIRSTHDR(m);
-    c->cmsg_level = IPPROTO_UDP;
-    c->cmsg_type = UDP_SEGMENT;
-    c->cmsg_len = CMSG_LEN(sizeof(bytes));
-    memcpy(CMSG_DATA(c), &bytes, sizeof(bytes));
+    add_control(m, control, IPPROTO_UDP, UDP_SEGMENT, &bytes, sizeof(bytes));
+}
+
+/* T9: batches only. Nobody would tell of the marks of a frame that travels alone. */
+static void set_ecn(struct msghdr *m, uint8_t *control, const struct vcl_datagram *d)
+{
+    const int ect0 = 2; /* RFC 3168 section 5 */
+    if (pmw_type_of(d->bytes, d->len) != PMW_TRUNK)
+        return;
+    if (d->to.family == 4)
+        add_control(m, control, IPPROTO_IP, IP_TOS, &ect0, sizeof(ect0));
+    else
+        add_control(m, control, IPPROTO_IPV6, IPV6_TCLASS, &ect0, sizeof(ect0));
 }
 
 /* Drops slot `head` in place of sending it. */
@@ -95,6 +112,7 @@ static unsigned build(struct vcl_udp *u, struct vcl_udp_tx *tx)
             .msg_name = &tx->to[nb_msgs], .msg_namelen = name_len, .msg_iov = &tx->iov[at], .msg_iovlen = n};
         if (n > 1)
             set_segment(m, tx->control[nb_msgs], tx->slots[at].len);
+        set_ecn(m, tx->control[nb_msgs], &tx->slots[at]);
         nb_msgs++;
         at += n;
     }
