@@ -233,7 +233,6 @@ int vcl__conn_receive(struct vcl_engine *e, const struct route *from, const uint
         return vcl__drop(e, VCL_DROP_CHECK);
     if (h.ack > c->snd_nxt)
         return vcl__drop(e, VCL_DROP_OUT_OF_WINDOW);
-    c->s->heard = true;
     vcl__session_on_rx(c->s, from);
     vcl__short_on_frame(c, &f);
     c->heard_at = e->now;

@@ -187,6 +187,7 @@ static void s17_a_client_opens_under_load(void **state)
         testnet_open(&n, &c, &s);
         assert_int_equal(stats_of(n.server).open_cookies, 1);
         assert_int_equal(stats_of(n.client).ptos, 0);
+        assert_true(vcl_conn_session(s)->trial.has_validated); /* S18 */
         testnet_write(&n, c, 0, 1000, 1);
         testnet_run(&n, n.now + 5 * MS);
         assert_int_equal(testnet_read(&n, s, 0, 1), 1000);

@@ -71,12 +71,12 @@ static struct vcl_conn *find_opened(struct vcl_session *s, uint64_t nonce)
     return NULL;
 }
 
-/* S17: what makes no connection costs this much: one MAC, no state. The address of a session that was heard has proved
- * itself. */
+/* S17: what makes no connection costs this much: one MAC, no state. The address of a session that was validated needs
+ * no other proof (S18). */
 static bool must_ask(struct vcl_engine *e, const struct vcl_session *s, const struct route *from,
                      const struct pmw_open *o)
 {
-    if (s != NULL && s->heard && pmw_addr_equal(&from->addr, &s->route.addr))
+    if (s != NULL && s->trial.has_validated && pmw_addr_equal(&from->addr, &s->trial.validated.addr))
         return false;
     return vcl__cookie_wanted(e) && !vcl__cookie_good(e, &from->addr, o);
 }
@@ -118,6 +118,8 @@ static struct vcl_session *session_create(struct vcl_engine *e, const struct rou
     s->epoch = o->epoch;
     s->route = *from;
     vcl__trial_first(s);
+    if (vcl__cookie_good(e, &from->addr, o)) /* S18: only its owner has it */
+        vcl__trial_on_conn_frame(s, from);
     return s;
 }
 

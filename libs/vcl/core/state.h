@@ -242,14 +242,13 @@ struct vcl_session {
     struct rtt_limits limits;
     struct mtu mtu;
     struct route route;
-    struct trial trial;  /* server */
-    uint32_t epoch_seen; /* server: highest of an authentic RESUME, those that wait (S20) too; not planned ones */
-    uint64_t min_rtt_us; /* of the active path; 0: not measured */
-    uint64_t last_rx;    /* any authentic frame, any path */
-    uint64_t client_id;  /* server: of the token */
-    struct quota *quota; /* server */
+    struct trial trial;    /* server */
+    uint32_t epoch_seen;   /* server: highest of an authentic RESUME, those that wait (S20) too; not planned ones */
+    uint64_t min_rtt_us;   /* of the active path; 0: not measured */
+    uint64_t last_rx;      /* any authentic frame, any path */
+    uint64_t client_id;    /* server: of the token */
+    struct quota *quota;   /* server */
     struct list of_client; /* server: in quota.idle */
-    bool heard; /* server: the client has what only a receiver at its address can have (S17, S18) */
     uint16_t max_conns;
     bool freeing; /* vcl_session_free was called: goes with its last connection */
 };
