@@ -5,6 +5,7 @@
 enum {
     MOVED_US_MAX = 50000, /* I4, docs/failure-model.md */
     STREAMS = 8,
+    REQUEST_BYTES = 10 * PMW_PAYLOAD_BYTES_BASE, /* as many frames as the first window lets go */
     HERD_CLIENTS = 16,
     HERD_STREAMS = 6, /* of each client */
 };
@@ -72,17 +73,68 @@ static void case_03_helper_dies_with_the_replies(void **state)
     struct stream *k[STREAMS];
     open_streams(s, k);
     for (int i = 0; i < STREAMS; i++)
-        stage_request(s, k[i], 300, 700);
+        stage_request(s, k[i], REQUEST_BYTES, 700);
     stage_until(s, replies_are_written, NULL, MOVED_US_MAX, "the server has all requests");
     stage_helper_crash(s, 0);
     for (int i = 0; i < STREAMS; i++)
         assert_int_equal(0, k[i]->read[CLIENT]);
     stage_settle(s, MOVED_US_MAX);
     for (int i = 0; i < STREAMS; i++) {
-        assert_int_equal(300, k[i]->read[SERVER]); /* executed once */
+        assert_int_equal(REQUEST_BYTES, k[i]->read[SERVER]); /* executed once */
         assert_int_equal(700, k[i]->read[CLIENT]);
     }
     close_streams(s, k);
+    stage_free(s);
+}
+
+static bool requests_are_read(struct stage *s, void *ctx)
+{
+    for (uint32_t i = 0; i < s->nb_streams; i++)
+        if (s->streams[i].read[SERVER] < s->streams[i].to_write[CLIENT])
+            return false;
+    return true;
+}
+
+/* S4: the server has all, its acknowledgements died with the helper. RESUME_ACK says so, and nothing goes again but the
+ * oldest frames that tried the paths (S7). */
+static void a_move_repeats_the_gap_only(void **state)
+{
+    struct stage *s = stage_new(&(struct stage_options){.nb_helpers = 2});
+    struct stream *k[STREAMS];
+    open_streams(s, k);
+    stage_rule(s, HOST_HELPER, HOST_CLIENT, RULE_DROP);
+    for (int i = 0; i < STREAMS; i++)
+        stage_write(s, k[i], CLIENT, REQUEST_BYTES);
+    stage_until(s, requests_are_read, NULL, MOVED_US_MAX, "the server has all requests");
+    stage_helper_crash(s, 0);
+    stage_run(s, 2 * MOVED_US_MAX);
+    assert_int_equal(stage_helper_id(1), stage_path(s, 0));
+    for (int i = 0; i < STREAMS; i++)
+        assert_int_equal(0, vcl_conn_unacked(k[i]->conn[CLIENT]));
+    assert_true(stage_stats(s, -1).duplicate_bytes <= STREAMS * 4 * PMW_PAYLOAD_BYTES_BASE);
+    close_streams(s, k);
+    stage_free(s);
+}
+
+/* K5, T2: a batch that the last process of a helper sent arrives when the server knows the next one. */
+static void a_dead_incarnation_is_not_heard(void **state)
+{
+    struct stage *s = stage_new(&(struct stage_options){.nb_helpers = 1, .no_direct = true});
+    struct stream *k = stage_open(s, 0);
+    struct rule_of *hold = stage_rule(s, HOST_HELPER, HOST_SERVER, RULE_HOLD);
+    stage_request(s, k, 300, 300);
+    stage_run(s, 200);
+    assert_true(s->nb_held > 0);
+    stage_rule_end(hold);
+    stage_helper_crash(s, 0);
+    stage_helper_restart(s, 0);
+    stage_settle(s, MOVED_US_MAX);
+    uint64_t refused = stage_stats(s, -1).drops[VCL_DROP_TRUNK_REPLAY], held = s->nb_held;
+    stage_release(s, false);
+    stage_run(s, 1000);
+    assert_int_equal(refused + held, stage_stats(s, -1).drops[VCL_DROP_TRUNK_REPLAY]);
+    stage_request(s, k, 300, 300);
+    stage_settle(s, 2000); /* the way through the new process is what it was */
     stage_free(s);
 }
 
@@ -166,6 +218,8 @@ int main(void)
         cmocka_unit_test(case_01_helper_dies_beside_idle_connections),
         cmocka_unit_test(case_02_helper_dies_under_requests),
         cmocka_unit_test(case_03_helper_dies_with_the_replies),
+        cmocka_unit_test(a_move_repeats_the_gap_only),
+        cmocka_unit_test(a_dead_incarnation_is_not_heard),
         cmocka_unit_test(case_19_all_helpers_die),
         cmocka_unit_test(case_20_all_helpers_die_under_overload),
     };

@@ -22,7 +22,7 @@ static void short_hold(struct vcl_config *config, int client)
 /* I5: connections go after T_hold and 10 s of silence, the session after idle (S14), and all their memory with them. */
 static void case_31_client_process_dies(void **state)
 {
-    struct stage *s = stage_new(&(struct stage_options){.nb_helpers = 1, .nb_clients = 2, .configure = short_hold});
+    struct stage *s = stage_new(&(struct stage_options){.nb_helpers = 1, .nb_clients = 3, .configure = short_hold});
     struct stream *k[4];
     stage_close(s, stage_open(s, 0)); /* tables that stay have grown */
     stage_run(s, 20 * (uint64_t)SECOND_US);
@@ -31,15 +31,19 @@ static void case_31_client_process_dies(void **state)
         k[i] = stage_open(s, 1);
         stage_request(s, k[i], 2000, 200000);
     }
-    stage_run(s, 500); /* replies are in flight, and in buffers */
+    struct stream *idle = stage_open(s, 2); /* nothing is in flight to it: only its client's silence tells */
+    stage_run(s, 500);                      /* replies are in flight, and in buffers */
     assert_true(s->server.engine.memory.live_bytes > before);
     stage_client_crash(s, 1);
+    stage_client_crash(s, 2);
     stage_run(s, HOLD_US + 12 * (uint64_t)SECOND_US);
     for (int i = 0; i < 4; i++) {
         assert_true(k[i]->closed[SERVER]); /* I9 */
         assert_int_equal(VCL_ERR_TIMEOUT, k[i]->error[SERVER]);
         vcl_conn_release(k[i]->conn[SERVER], engine_host_clock(&s->server.engine));
     }
+    assert_true(idle->closed[SERVER]);
+    vcl_conn_release(idle->conn[SERVER], engine_host_clock(&s->server.engine));
     stage_run(s, IDLE_US + 20 * (uint64_t)SECOND_US);
     struct vcl_stats stats = stage_stats(s, -1);
     assert_int_equal(0, stats.nb_conns);
