@@ -60,7 +60,7 @@ static void ask_first(struct relay *r, uint64_t now, struct flow *f)
 {
     uint32_t cell = flow_table_cell(&r->flows, f);
 
-    if (rests(f, now))
+    if (rests(f, now) || flow_table_is_crowded(&r->flows))
         return;
     uint32_t index = bindings_take(&r->bindings, f->server_slot, now, cell);
     if (index == BINDING_NONE)

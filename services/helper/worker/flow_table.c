@@ -49,6 +49,10 @@ static struct flow *free_cell(struct flow *cells, int *nb_free)
     return found;
 }
 
+/* A flow without a binding loses nothing; one with it loses the replies that name it: it counts as used so much later.
+ */
+enum { BINDING_WORTH_TICKS = 8 };
+
 /* Of eight live cells the one that is missed least: unconfirmed before confirmed, then the longest unused. */
 static struct flow *victim(struct flow *a, struct flow *b, uint64_t now)
 {
@@ -57,7 +61,8 @@ static struct flow *victim(struct flow *a, struct flow *b, uint64_t now)
 
     for (int i = 0; i < 2 * FLOW_WAYS; i++) {
         struct flow *f = i < FLOW_WAYS ? &a[i] : &b[i - FLOW_WAYS];
-        uint32_t score = 1 + idle_ticks(f, now) + (f->confirmed ? 0 : UINT16_MAX + 1u);
+        uint32_t score = 1 + idle_ticks(f, now) + (f->binding == FLOW_LONG ? BINDING_WORTH_TICKS : 0) +
+                         (f->confirmed ? 0 : 2 * (UINT16_MAX + 1u));
         if (score > worst_score) {
             worst = f;
             worst_score = score;

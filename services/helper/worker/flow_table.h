@@ -89,6 +89,12 @@ static inline struct flow *flow_table_find(const struct flow_table *t, uint64_t 
     return NULL;
 }
 
+/* So full that live flows are soon evicted: bindings made now would not last. */
+static inline bool flow_table_is_crowded(const struct flow_table *t)
+{
+    return t->nb_flows > t->nb_buckets * FLOW_WAYS / 8 * 7;
+}
+
 static inline uint32_t flow_table_cell(const struct flow_table *t, const struct flow *f)
 {
     return (uint32_t)(f - t->cells);

@@ -16,6 +16,10 @@ from postman_kit.telemetry import Readings, export_gauge, export_total
 
 DIRECTION: Final = "network.io.direction"
 FLUSH_REASON: Final = "postman.flush.reason"
+ENTRY_KIND: Final = "postman.entry.kind"
+REPAIR: Final = "postman.batch.repair"
+BINDING_EVENT: Final = "postman.binding.event"
+TURNSTILE: Final = "postman.credit.outcome"
 DROP_REASON: Final = "postman.drop.reason"
 _DROPS: Final = "drops."
 
@@ -71,11 +75,54 @@ TOTALS: Final = (
         FLUSH_REASON,
         {"size": "flush_size", "age": "flush_age", "urgent": "flush_urgent"},
     ),
+    _both_ways(
+        "postman.helper.batch.short_entries",
+        "{entry}",
+        "Messages in these batches that name a binding",
+        "trunk_short_entries_in",
+        "trunk_short_entries_out",
+    ),
+    _both_ways(
+        "postman.helper.batch.marks",
+        "{batch}",
+        "Batches that arrived with a congestion mark, here and at servers",
+        "trunk_marked_in",
+        "trunk_marked_out",
+    ),
+    Metric(
+        "postman.helper.batch.repairs",
+        "{batch}",
+        "Batches lost on the way to servers, missing here and asked for, sent again",
+        REPAIR,
+        {"lost": "trunk_batches_lost", "missed": "trunk_batches_missed", "resent": "trunk_batches_resent"},
+    ),
+    Metric(
+        "postman.helper.binding.events",
+        "{binding}",
+        "Bindings between flows and short entries",
+        BINDING_EVENT,
+        {
+            "asked": "bindings_asked",
+            "made": "bindings_made",
+            "refused": "bindings_refused",
+            "forgotten": "bindings_forgotten",
+        },
+    ),
+    Metric(
+        "postman.helper.credit.frames",
+        "{frame}",
+        "Frames that found no credit: they waited, or their client was told BUSY",
+        TURNSTILE,
+        {"held": "frames_held", "busy": "busy"},
+    ),
 )
 GAUGES: Final = {
     "postman.helper.load": ("1", "Busy share of the worker's core in the last second", "load"),
     "postman.helper.flows": ("{flow}", "Flows that the worker knows", "nb_flows"),
     "postman.helper.servers": ("{server}", "Server shards in the worker's table", "nb_servers"),
+    "postman.helper.bindings": ("{binding}", "Bindings in use or asked for", "nb_bindings"),
+    "postman.helper.held": ("{frame}", "Frames that wait for credit now", "nb_held"),
+    "postman.helper.trunk.rtt": ("us", "Round trip of the slowest trunk", "trunk_rtt_us_max"),
 }
 
 
