@@ -2,8 +2,8 @@
  *
  * A relay under a script of arbitrary and of nearly valid datagrams, orders of its supervisor, and time. Batches are
  * also sealed with the true keys, so that the code behind the tag is reached. Held at each step: one refused datagram
- * is one counted drop, batches that leave are well-formed and sealed, a client gets only PONG and what a sealed batch
- * brought, no batch waits past its time, and every buffer comes back.
+ * is one counted drop, batches that leave are well-formed and sealed, a client gets only PONG, BUSY and what a sealed
+ * batch brought, no batch waits past its time, and every buffer comes back.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -52,7 +52,7 @@ static void require_batch(const struct world *w, const uint8_t *buf, size_t len,
         s = pmw_addr_equal(to, &w->servers[i].addr) ? &w->servers[i] : s;
     REQUIRE(s != NULL && len <= TRUNK_BYTES);
     REQUIRE(pmw_trunk_check(buf, len, s->trunk_key_to_server, 0));
-    REQUIRE(pmw_trunk_decode(buf, len, &h) == 0 && h.nb_entries > 0);
+    REQUIRE(pmw_trunk_decode(buf, len, &h) == 0);
     for (; pmw_entry_next(buf, len - PMW_TRUNK_TAG_BYTES, &at, &e) == 1; nb++)
         REQUIRE(e.kind >= PMW_ENTRY_SHORT || pmw_type_of(e.as_long.frame, e.as_long.frame_len) >= 0);
     REQUIRE(at == len - PMW_TRUNK_TAG_BYTES && nb == h.nb_entries);
@@ -64,7 +64,7 @@ static void sink_send(void *ctx, uint8_t *buf, size_t len, const struct pmw_addr
     if (to_server)
         require_batch(w, buf, len, to);
     else
-        REQUIRE(w->in_trunk_datagram || pmw_type_of(buf, len) == PMW_PONG);
+        REQUIRE(w->in_trunk_datagram || pmw_type_of(buf, len) == PMW_PONG || pmw_type_of(buf, len) == PMW_BUSY);
     sink_release(ctx, buf);
 }
 
@@ -88,6 +88,10 @@ static size_t connection_frame(struct input *in, uint8_t kind, const struct rela
     if (kind == PMW_DATA) {
         f.flags |= take8(in) & (PMW_F_URGENT | PMW_F_RESEND | PMW_F_FIN);
         f.payload_len = take16(in) % (PMW_PAYLOAD_BYTES_BASE + 1);
+    }
+    if (take8(in) & 1) {
+        f.flags = (f.flags & PMW_FLAGS_SHORT) | PMW_F_SHORT;
+        f.window = PMW_WINDOW_SILENT;
     }
     return (size_t)pmw_frame_encode(buf, PMW_FRAME_BYTES_BASE, &f, payload);
 }
@@ -130,18 +134,47 @@ static size_t valid_frame(struct input *in, const struct world *w, uint8_t *buf)
     return (size_t)len;
 }
 
+/* Bindings are those that the relay may have made: it gives small indexes first. */
+static int any_entry(struct input *in, const struct world *w, uint8_t *buf, size_t cap)
+{
+    static const uint8_t payload[UINT8_MAX + PMW_SEAL_BYTES];
+    static const enum pmw_entry_kind refs[] = {PMW_ENTRY_BIND_ACK, PMW_ENTRY_BIND_ERR, PMW_ENTRY_UNBIND};
+    uint8_t frame[PMW_FRAME_BYTES_BASE], kind = take8(in), index = take8(in) % 4;
+    if (kind % 8 == 0) {
+        struct pmw_nack n = {.first = take8(in), .count = 1 + index};
+        return pmw_nack_encode(buf, cap, &n);
+    }
+    if (kind % 8 <= 2) {
+        struct pmw_bind_ref ref = {.index = index, .generation = take8(in) % 4};
+        return pmw_bind_ref_encode(buf, cap, refs[kind % 3], &ref);
+    }
+    if (kind % 8 <= 4) {
+        struct pmw_short e = {.index = index, .generation = take8(in) % 4, .sealed = kind & 0x10, .payload = payload};
+        e.is_ack = kind & 0x20;
+        e.payload_len = e.is_ack ? 0 : take8(in);
+        return pmw_short_encode(buf, cap, &e);
+    }
+    struct pmw_entry e = {.client = client_addr(take8(in)), .frame = frame};
+    e.frame_len = (uint16_t)valid_frame(in, w, frame);
+    return pmw_entry_encode(buf, cap, &e);
+}
+
 /* Header, then entries with valid frames or, by the script, any bytes at all. Not sealed. */
 static size_t server_batch(struct input *in, struct world *w, uint8_t *buf)
 {
-    uint8_t frame[PMW_FRAME_BYTES_BASE], shape = take8(in);
+    uint8_t shape = take8(in);
     struct pmw_trunk h = {.incarnation = 1 + (shape >> 7), .shard = 0};
     size_t end = TRUNK_BYTES - PMW_TRUNK_TAG_BYTES, at = PMW_TRUNK_HEADER_BYTES;
     w->batch_seq += take8(in) % 4; /* 0: the same again */
     h.batch_seq = (uint32_t)w->batch_seq;
+    if (shape & 8) {
+        h.flags = PMW_TRUNK_ACKS | PMW_TRUNK_CREDIT;
+        h.ack_batch = take8(in);
+        h.ack_bits = take16(in);
+        h.credit = take8(in);
+    }
     for (unsigned i = 0; i < (shape & 7u); i++) {
-        struct pmw_entry e = {.client = client_addr(take8(in)), .frame = frame};
-        e.frame_len = (uint16_t)valid_frame(in, w, frame);
-        int len = pmw_entry_encode(buf + at, end - at, &e);
+        int len = any_entry(in, w, buf + at, end - at);
         if (len < 0)
             break;
         at += (size_t)len;
@@ -181,7 +214,7 @@ static void deliver(struct world *w, bool trunk, const struct pmw_addr *from, co
     REQUIRE(rc >= RELAY_DROP_NONE && rc < RELAY_DROP_COUNT);
     uint64_t dropped = drops_of(w->relay) - before;
     REQUIRE((rc != RELAY_DROP_NONE) == (dropped > 0));
-    REQUIRE(dropped <= 1 || (trunk && rc == RELAY_DROP_NO_BUFFER)); /* each entry of a batch needs a buffer */
+    REQUIRE(dropped <= 1 || trunk); /* each entry of a batch needs a buffer, or a binding */
 }
 
 static void client_step(struct world *w, struct input *in, bool valid)
