@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Who is to blame, and how often a session moves (S9, S10, S22). Time is virtual: the bounds asserted here are exact,
+ * not measurements.
+ */
+#include "paths_kit.h"
+
+/* --- S22: who is to blame --------------------------------------------------------------------------- */
+static uint64_t lost_cid;
+
+static enum verdict lose_short_frames_of_one(struct testnet *n, struct flight *f)
+{
+    struct pmw_frame frame;
+    if (pmw_type_of(f->bytes, f->len) > PMW_ACK || pmw_frame_decode(f->bytes, f->len, &frame) < 0)
+        return DELIVER;
+    return frame.cid == lost_cid && (frame.flags & PMW_F_SHORT) != 0 ? DROP : DELIVER;
+}
+
+static void case_12_one_flow_is_lost(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c[2], *s[2];
+    struct vcl_conn_info info;
+    start(&n, 2, &c[0], &s[0]);
+    testnet_open(&n, &c[1], &s[1]);
+    vcl_conn_info(c[0], &info);
+    lost_cid = info.cid;
+    n.filter = lose_short_frames_of_one;
+    for (uint64_t at = 0; at < 4000; at += 100) {
+        uint64_t begun = n.now;
+        testnet_write(&n, c[0], at, 100, 1);
+        testnet_write(&n, c[1], at, 100, 2);
+        assert_true(read_until(&n, s[1], at, 100, 2) - begun <= 2 * MS);
+        assert_true(read_until(&n, s[0], at, 100, 1) - begun <= RECOVERY_US_MAX);
+    }
+    assert_int_equal(info_of(n.session).epoch, 1);
+    testnet_stop(&n);
+}
+
+static void case_28_server_stands_still(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 2, &c, &s);
+    exchange(&n, c, s, 0, 1000);
+    testnet_write(&n, c, 1000, 5000, 1);
+    struct vcl_engine *server = n.server;
+    n.server = NULL;
+    testnet_run(&n, n.now + 2 * SECOND);
+    assert_true(info_of(n.session).epoch <= 4);
+    n.server = server;
+    assert_true(read_until(&n, s, 1000, 5000, 1) - n.now <= 200 * MS);
+    assert_int_equal(vcl_conn_error(c), VCL_OK);
+    testnet_stop(&n);
+}
+
+static uint64_t pause_ends;
+
+static enum verdict helper_is_paused(struct testnet *n, struct flight *f)
+{
+    if (pmw_addr_equal(&f->to, &n->relays[0].addr) && f->at < pause_ends)
+        f->at = pause_ends;
+    return DELIVER;
+}
+
+/* A pause of the helper that is shorter than suspect_silence_us_min moves nobody. */
+static void a_neighbours_time_slice_is_no_death(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 2, &c, &s);
+    uint64_t at = 0;
+    n.filter = helper_is_paused;
+    for (int i = 0; i < 50; i++, at += 200) {
+        pause_ends = n.now + 9 * MS;
+        testnet_write(&n, c, at, 200, 1);
+        testnet_run(&n, n.now + 60 * MS);
+    }
+    assert_int_equal(info_of(n.session).epoch, 1);
+    assert_int_equal(testnet_read(&n, s, 0, 1), at);
+    testnet_stop(&n);
+}
+
+/* --- S7, S9, S10: moves after failures ---------------------------------------------------------------- */
+static void case_18_two_helpers_die_in_a_row(void **state)
+{
+    for (uint64_t delay = 0; delay <= 20 * MS; delay += MS) {
+        struct testnet n;
+        struct vcl_conn *c, *s;
+        start(&n, 2, &c, &s);
+        exchange(&n, c, s, 0, 1000);
+        n.relays[0].dead = true;
+        uint64_t killed = n.now;
+        testnet_write(&n, c, 1000, 3000, 1);
+        testnet_run(&n, n.now + delay);
+        n.relays[1].dead = true;
+        assert_true(read_until(&n, s, 1000, 3000, 1) - killed <= 2 * RECOVERY_US_MAX);
+        exchange(&n, c, s, 4000, 100);
+        assert_int_equal(info_of(n.session).active_helper_id, 0);
+        testnet_stop(&n);
+    }
+}
+
+static void case_24_a_helper_flaps(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 2, &c, &s);
+    uint64_t at = 0, until = n.now + 4 * SECOND;
+    for (int i = 0; n.now < until; i++, at += 100) {
+        n.relays[0].dead = i % 2 == 1;
+        testnet_write(&n, c, at, 100, 1);
+        testnet_run(&n, n.now + 30 * MS);
+    }
+    testnet_run(&n, n.now + 100 * MS);
+    assert_int_equal(testnet_read(&n, s, 0, 1), at);
+    assert_int_equal(info_of(n.session).active_helper_id, 101); /* S10: held down for 5 s */
+    assert_true(info_of(n.session).moves <= 2);
+    testnet_stop(&n);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(case_12_one_flow_is_lost),
+        cmocka_unit_test(case_28_server_stands_still),
+        cmocka_unit_test(a_neighbours_time_slice_is_no_death),
+        cmocka_unit_test(case_18_two_helpers_die_in_a_row),
+        cmocka_unit_test(case_24_a_helper_flaps),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * RESUME and what proves a path: lost, repeated, late, from elsewhere (S3, S18).
+ */
+#include "paths_kit.h"
+
+struct lose {
+    int type, nb;
+};
+
+static enum verdict lose_some(struct testnet *n, struct flight *f)
+{
+    struct lose *l = n->filter_ctx;
+    return type_of(f) == l->type && l->nb-- > 0 ? DROP : DELIVER;
+}
+
+/* One helper dies while `lost` datagrams of the type do too; returns how long the stream stood. */
+static uint64_t fail_over(struct testnet *n, int type, int nb_lost)
+{
+    struct vcl_conn *c, *s;
+    static struct lose lose;
+    lose = (struct lose){type, nb_lost};
+    start(n, 2, &c, &s);
+    exchange(n, c, s, 0, 1000);
+    n->filter = lose_some;
+    n->filter_ctx = &lose;
+    n->relays[0].dead = true;
+    uint64_t killed = n->now;
+    testnet_write(n, c, 1000, 3000, 1);
+    uint64_t took = read_until(n, s, 1000, 3000, 1) - killed;
+    testnet_write(n, s, 1000, 3000, 2);
+    read_until(n, c, 1000, 3000, 2);
+    assert_int_equal(info_of(n->session).epoch, info_of(vcl_conn_session(s)).epoch);
+    return took;
+}
+
+static void case_32_resume_is_lost_twice(void **state)
+{
+    struct testnet n;
+    assert_true(fail_over(&n, PMW_RESUME, 2) <= RECOVERY_US_MAX);
+    assert_int_equal(info_of(n.session).active_helper_id, 101);
+    testnet_stop(&n);
+}
+
+static void case_33_resume_ack_is_lost(void **state)
+{
+    struct testnet n;
+    assert_true(fail_over(&n, PMW_RESUME_ACK, 1) <= RECOVERY_US_MAX);
+    assert_int_equal(info_of(n.session).epoch, 2);
+    assert_int_equal(stats_of(n.server).path_moves, 1);
+    testnet_stop(&n);
+}
+
+static struct flight kept;
+
+static enum verdict keep_resume(struct testnet *n, struct flight *f)
+{
+    if (pmw_type_of(f->bytes, f->len) == PMW_RESUME)
+        kept = *f;
+    return DELIVER;
+}
+
+/* Gives the server the kept RESUME of a direct session again, as if from `from`. */
+static int give_again(struct testnet *n, const struct pmw_addr *from)
+{
+    return vcl_engine_receive(n->server, n->now, from, kept.bytes, kept.len);
+}
+
+/* A session whose last RESUME was on the direct path, and is kept. */
+static void move_to_direct(struct testnet *n, struct vcl_conn **c, struct vcl_conn **s)
+{
+    start(n, 1, c, s);
+    exchange(n, *c, *s, 0, 1000);
+    n->filter = keep_resume;
+    n->relays[0].dead = true;
+    exchange(n, *c, *s, 1000, 1000);
+    n->filter = NULL;
+    assert_int_equal(info_of(n->session).active_helper_id, 0);
+}
+
+static void case_34_resume_comes_a_hundred_times(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    move_to_direct(&n, &c, &s);
+    uint64_t moves = stats_of(n.server).path_moves;
+    for (int i = 0; i < 100; i++)
+        give_again(&n, &n.client_addr);
+    exchange(&n, c, s, 2000, 1000);
+    assert_int_equal(stats_of(n.server).path_moves, moves);
+    assert_int_equal(info_of(vcl_conn_session(s)).active_helper_id, 0);
+    testnet_stop(&n);
+}
+
+static void case_35_resume_comes_after_the_next_one(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    move_to_direct(&n, &c, &s);
+    struct flight old;
+    memcpy(&old, &kept, sizeof(old));
+    n.relays[0].dead = false;
+    testnet_run(&n, n.now + 20 * SECOND); /* S15: home, by an epoch of its own */
+    assert_int_equal(info_of(n.session).active_helper_id, 100);
+    assert_int_equal(vcl_engine_receive(n.server, n.now, &n.client_addr, old.bytes, old.len), VCL_DROP_STALE_EPOCH);
+    assert_int_equal(info_of(vcl_conn_session(s)).active_helper_id, 100);
+    exchange(&n, c, s, 2000, 1000);
+    testnet_stop(&n);
+}
+
+/* --- S18: what proves a path ---------------------------------------------------------------------------- */
+static struct pmw_addr liar;
+static uint64_t nb_bytes_to_liar, nb_bytes_from_liar;
+
+static enum verdict copy_resume_first(struct testnet *n, struct flight *f)
+{
+    if (pmw_addr_equal(&f->to, &liar)) {
+        nb_bytes_to_liar += f->len;
+        return DROP;
+    }
+    if (pmw_type_of(f->bytes, f->len) == PMW_RESUME && nb_bytes_from_liar == 0 &&
+        pmw_addr_equal(&f->to, &n->server_addr)) {
+        vcl_engine_receive(n->server, n->now, &liar, f->bytes, f->len);
+        nb_bytes_from_liar = f->len;
+    }
+    return DELIVER;
+}
+
+static void case_38_valid_resume_from_a_wrong_address(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 1, &c, &s);
+    exchange(&n, c, s, 0, 1000);
+    liar = n.client_addr;
+    liar.port = 6666;
+    nb_bytes_to_liar = nb_bytes_from_liar = 0;
+    n.filter = copy_resume_first;
+    testnet_write(&n, s, 1000, 100000, 2);
+    testnet_run(&n, n.now + 50);
+    n.relays[0].dead = true;
+    testnet_write(&n, c, 1000, 1000, 1);
+    read_until(&n, s, 1000, 1000, 1);
+    read_until(&n, c, 1000, 100000, 2);
+    assert_true(nb_bytes_from_liar > 0);
+    assert_true(nb_bytes_to_liar > 0);
+    assert_true(nb_bytes_to_liar <= 3 * nb_bytes_from_liar); /* I6 */
+    testnet_stop(&n);
+}
+
+static void case_39_path_response_is_lost(void **state)
+{
+    struct testnet n;
+    fail_over(&n, PMW_PATH_RESPONSE, 3);
+    testnet_run(&n, n.now + 200 * MS);
+    assert_int_equal(stats_of(n.server).trials_failed, 1);
+    assert_true(info_of(n.session).epoch >= 3); /* back, and again */
+    testnet_stop(&n);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(case_32_resume_is_lost_twice),
+        cmocka_unit_test(case_33_resume_ack_is_lost),
+        cmocka_unit_test(case_34_resume_comes_a_hundred_times),
+        cmocka_unit_test(case_35_resume_comes_after_the_next_one),
+        cmocka_unit_test(case_38_valid_resume_from_a_wrong_address),
+        cmocka_unit_test(case_39_path_response_is_lost),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
