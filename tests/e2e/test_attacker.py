@@ -295,7 +295,6 @@ def document(report: dict) -> str:
     flooded, final = report["rows"][-1], report["final"]
     times = sorted(final["opener"]["times_ms"])
     client, server = final["client"], final["server"]
-    ghosts = server["accepted"] - client["connects"] - len(times)
     judged = {
         end: ", ".join(f"{word} {book[word]}" for word in JUDGED) for end, book in final.items() if end != "opener"
     }
@@ -318,7 +317,6 @@ rest was lost in the kernel's queues. Meanwhile {flooded["opened_meanwhile"]} ho
 - At the server {server["received"]} requests: {judged["server"]}.
 - Opened one after the other: {len(times)}, over plain TCP {len(final["opener"]["not_vcl"])}; time to open: median
   {median(times):.1f} ms, longest {times[-1]:.1f} ms (not asserted).
-- Connections that copies of old OPENs opened, on which nobody spoke: {ghosts}.
 """
 
 
