@@ -354,7 +354,7 @@ static void restart(struct fixture *f, struct relay_server *before)
 
 /* SIGKILL between BIND and BIND_ACK: the answer of a trunk that is gone binds nothing in the next worker, where the
  * same index stands for another flow. */
-static void case_04_killed_while_binding(void **state)
+static void test_an_ack_of_the_last_incarnation_binds_nothing(void **state)
 {
     struct fixture *f = *state;
     struct relay_server before;
@@ -376,7 +376,7 @@ static void case_04_killed_while_binding(void **state)
 }
 
 /* The next worker of the helper id gives the same indexes to other flows: late replies that name them reach nobody. */
-static void case_07_restarted_with_indexes_reused(void **state)
+static void test_replies_to_the_last_incarnation_reach_nobody(void **state)
 {
     struct fixture *f = *state;
     struct relay_server before;
@@ -416,8 +416,8 @@ int main(void)
         TEST(test_the_binding_ends_with_its_flow_and_the_index_rests),
         TEST(test_a_server_that_was_removed_for_a_while_keeps_its_bindings),
         TEST(test_other_keys_end_every_binding),
-        TEST(case_04_killed_while_binding),
-        TEST(case_07_restarted_with_indexes_reused),
+        TEST(test_an_ack_of_the_last_incarnation_binds_nothing),
+        TEST(test_replies_to_the_last_incarnation_reach_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
