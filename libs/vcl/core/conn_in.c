@@ -76,7 +76,9 @@ void vcl__conn_detect_lost(struct vcl_conn *c, struct sentmap_ack *a)
  * last one, the path is slower than we believed (C4). */
 static uint64_t rtt_shown(const struct sentmap_ack *a)
 {
-    if (a->rtt_known)
+    /* One that answers a first transmission and also covers a frame that was sent again: the acknowledgement before it
+     * was lost, so its age is that of the outage (Karn). */
+    if (a->rtt_known && (a->tx_echo > 0 || !a->repeated))
         return a->now - a->rtt_sent_at;
     return vcl__rack_was_spurious(a) && a->first_sent_at != 0 ? a->now - a->first_sent_at : 0;
 }
