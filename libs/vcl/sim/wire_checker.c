@@ -72,10 +72,21 @@ static uint64_t frame_hash(const uint8_t *frame, size_t len)
     return hash | 1;
 }
 
-static uint64_t *resume_slot(struct checkers *k, const uint8_t *frame, size_t len, uint64_t *hash)
+static uint64_t *resume_slot(struct checkers *k, uint64_t hash)
 {
-    *hash = frame_hash(frame, len);
-    return &k->resumes[*hash / 2 % RESUMES_MAX];
+    return &k->resumes[hash / 2 % RESUMES_MAX];
+}
+
+static void resume_note(struct checkers *k, const uint8_t *frame, size_t len)
+{
+    uint64_t hash = frame_hash(frame, len);
+    *resume_slot(k, hash) = hash;
+}
+
+static bool resume_is_noted(struct checkers *k, const uint8_t *frame, size_t len)
+{
+    uint64_t hash = frame_hash(frame, len);
+    return *resume_slot(k, hash) == hash;
 }
 
 /* --- at the client ---------------------------------------------------------------------------------------- */
@@ -105,7 +116,6 @@ void checkers_client_sent(struct simulation *sim, uint64_t now, const struct vcl
     struct pmw_resume resume;
     struct pmw_open open;
     struct session_record *s;
-    uint64_t hash;
     switch (pmw_type_of(out->bytes, out->len)) {
     case PMW_OPEN:
         if (pmw_open_decode(out->bytes, out->len, &open) < 0 || !(s = session_find(&sim->checkers, open.session_id)))
@@ -121,10 +131,10 @@ void checkers_client_sent(struct simulation *sim, uint64_t now, const struct vcl
             fail(sim, "RESUME names another path than it takes", s->id, resume.helper_id,
                  host_helper_id(host_of_addr(&out->to)));
         client_epoch(sim, s, now, &resume);
-        *resume_slot(&sim->checkers, out->bytes, out->len, &hash) = hash;
+        resume_note(&sim->checkers, out->bytes, out->len);
         break;
     case PMW_PATH_RESPONSE:
-        *resume_slot(&sim->checkers, out->bytes, out->len, &hash) = hash;
+        resume_note(&sim->checkers, out->bytes, out->len);
         break;
     default:
         break;
@@ -285,8 +295,7 @@ void checkers_server_sent(struct simulation *sim, uint64_t now, const struct vcl
 static void path_response_received(struct checkers *k, const uint8_t *frame, size_t len)
 {
     struct pmw_path response;
-    uint64_t hash;
-    if (pmw_path_decode(frame, len, &response) < 0 || *resume_slot(k, frame, len, &hash) != hash)
+    if (pmw_path_decode(frame, len, &response) < 0 || !resume_is_noted(k, frame, len))
         return;
     struct session_record *s = session_find(k, response.session_id);
     if (s)
@@ -299,7 +308,6 @@ static void server_frame_received(struct simulation *sim, const uint8_t *frame, 
 {
     struct checkers *k = &sim->checkers;
     struct pmw_resume resume;
-    uint64_t hash;
     struct pmw_frame flow;
     struct session_record *of;
     if (pmw_frame_decode(frame, len, &flow) >= 0 && (of = cid_session(k, flow.cid)))
@@ -311,7 +319,7 @@ static void server_frame_received(struct simulation *sim, const uint8_t *frame, 
     if (pmw_type_of(frame, len) != PMW_RESUME || pmw_resume_decode(frame, len, &resume) < 0)
         return;
     struct session_record *s = session_find(k, resume.session_id);
-    if (!s || !s->at_server || *resume_slot(k, frame, len, &hash) != hash)
+    if (!s || !s->at_server || !resume_is_noted(k, frame, len))
         return;
     k->resumes_checked++;
     if (resume.epoch > s->delivered_epoch && (resume.flags & PMW_RESUME_PLANNED) == 0) {
