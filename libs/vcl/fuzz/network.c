@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "require.h"
+#include "state.h"
 #include "world.h"
 
 /* What has been under way for longer is lost: otherwise round trips of a minute would be measured, and be true. */
@@ -75,6 +76,56 @@ static bool is_relay(const struct pmw_addr *a) /* its side towards clients */
     return pmw_addr_equal(a, &RELAY_ADDR) || pmw_addr_equal(a, &ALIAS_ADDR);
 }
 
+/* --- what no datagram may do to the sessions of an engine */
+struct session_view {
+    const struct vcl_session *session;
+    uint64_t id;
+    uint32_t epoch;
+    struct pmw_addr addr;
+};
+struct engine_view {
+    struct session_view of[8]; /* sessions_max of endpoint.c */
+    unsigned nb;
+};
+
+static struct engine_view look_at(struct vcl_engine *e)
+{
+    struct engine_view v = {.nb = 0};
+    struct list *n, *tmp;
+    list_each(n, tmp, &e->all_sessions)
+    {
+        struct vcl_session *s = container_of(n, struct vcl_session, all);
+        REQUIRE(v.nb < sizeof(v.of) / sizeof(v.of[0]));
+        v.of[v.nb++] = (struct session_view){s, s->id, s->epoch, s->route.addr};
+    }
+    return v;
+}
+
+/* I3: epochs never go back. I7: what was refused moved nothing. */
+static void require_kept(struct vcl_engine *e, const struct engine_view *before, bool refused)
+{
+    struct engine_view after = look_at(e);
+    for (unsigned i = 0; i < after.nb; i++) {
+        for (unsigned k = 0; k < before->nb; k++) {
+            const struct session_view *a = &after.of[i], *b = &before->of[k];
+            if (a->session != b->session || a->id != b->id)
+                continue;
+            REQUIRE(a->epoch >= b->epoch);
+            REQUIRE(!refused || (a->epoch == b->epoch && pmw_addr_equal(&a->addr, &b->addr)));
+        }
+    }
+}
+
+static int engine_receive(struct world *w, struct vcl_engine *e, const struct pmw_addr *from, const uint8_t *buf,
+                          size_t len)
+{
+    struct engine_view before = look_at(e);
+    int rc = vcl_engine_receive(e, w->now, from, buf, len);
+    /* A batch may hold good entries beside the one that it reports. */
+    require_kept(e, &before, rc != 0 && pmw_type_of(buf, len) != PMW_TRUNK);
+    return rc;
+}
+
 /* Returns what the receiver said: 0 or a drop reason; -1 when nobody is there. */
 static int arrive(struct world *w, const struct pmw_addr *from, const struct pmw_addr *to, const uint8_t *buf,
                   size_t len)
@@ -84,9 +135,9 @@ static int arrive(struct world *w, const struct pmw_addr *from, const struct pmw
     if (len > 0)
         memcpy(exact, buf, len);
     if (pmw_addr_equal(to, &CLIENT_ADDR))
-        rc = vcl_engine_receive(w->client.engine, w->now, from, exact, len);
+        rc = engine_receive(w, w->client.engine, from, exact, len);
     else if (pmw_addr_equal(to, &SERVER_ADDR))
-        rc = vcl_engine_receive(w->server.engine, w->now, from, exact, len);
+        rc = engine_receive(w, w->server.engine, from, exact, len);
     else if (is_relay(to) && !w->relay_dead)
         relay_client_datagram(w->relay, w->now, from, exact, len);
     else if (pmw_addr_equal(to, &RELAY_TRUNK_ADDR) && !w->relay_dead)
