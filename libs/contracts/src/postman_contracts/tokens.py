@@ -154,7 +154,7 @@ def trunk_keys(trunk_secret: bytes, helper_id: int, incarnation: int) -> TrunkKe
 
 
 def reset_key(trunk_secret: bytes) -> bytes:
-    """What the reset tokens of a server's connections are made with (rule C9): a successor gets it, never the secret."""
+    """What the reset tokens of a server are made with (rule C9): a successor gets it, never the secret."""
     _check_key("trunk_secret", trunk_secret)
     return blake2b(b"postman reset", digest_size=KEY_BYTES, key=trunk_secret).digest()[:RESET_KEY_BYTES]
 
