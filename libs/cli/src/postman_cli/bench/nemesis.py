@@ -25,6 +25,8 @@ LINK_FAULT_S = (0.1, 1.0)
 LOSS_SHARE = (0.01, 0.3)
 DELAY_US = (200, 20_000)
 WORKER_BACK_S_MAX = 30.0
+HELPER_USED_S_MAX = 10.0
+"""So long a fault that shall hit the helper in use waits for a session on the direct path to come back to one."""
 
 
 @dataclass(frozen=True)
@@ -66,20 +68,26 @@ class Nemesis:
             yield done
 
     def _victim(self) -> tuple[str, bool]:
-        """A helper with a living worker."""
-        deadline = time.monotonic() + WORKER_BACK_S_MAX
+        """A helper with a living worker, and whether it is the one in use."""
+        began_s = time.monotonic()
         wants_used = self.choice.random() < IN_USE_SHARE
         other = self.choice.choice(sorted(self.stack.helpers))
-        while time.monotonic() < deadline:
+        while (waited_s := time.monotonic() - began_s) < WORKER_BACK_S_MAX:
             used = self._helper_in_use()
-            host = used if wants_used and used is not None else other
-            try:
-                self.stack.worker_pid(host)
-            except StackError:
-                time.sleep(0.02)
-                continue
-            return host, host == used
+            host = used if wants_used else other
+            if host is None and waited_s > HELPER_USED_S_MAX:
+                host = other
+            if host is not None and self._has_worker(host):
+                return host, host == used
+            time.sleep(0.02)
         raise StackError(f"no worker to torment within {WORKER_BACK_S_MAX:.0f} s")
+
+    def _has_worker(self, host: str) -> bool:
+        try:
+            self.stack.worker_pid(host)
+        except StackError:
+            return False
+        return True
 
     def _kill(self) -> Done:
         host, in_use = self._victim()
