@@ -40,6 +40,21 @@ static uint64_t grow_interval(const struct vcl_conn *c)
     return r->srtt_us > GROW_INTERVAL_US ? r->srtt_us : GROW_INTERVAL_US;
 }
 
+static bool idle_storage(const struct ring *r, bool empty)
+{
+    return empty && r->cap > RING_BYTES_LARGE;
+}
+
+static bool snd_idle(const struct vcl_conn *c)
+{
+    return idle_storage(&c->snd.ring, c->snd.end == c->snd.una);
+}
+
+static bool rcv_idle(const struct vcl_conn *c)
+{
+    return idle_storage(&c->rcv.ring, vcl__recvbuf_readable(&c->rcv) == 0 && c->rcv.ranges.count == 0);
+}
+
 /* The application reads half of the window in a round trip: twice the window lets the sender go on while it reads
  * (dynamic right-sizing: W. Feng et al., 2001). A window that was given is kept (W8), so what it was given for is too.
  */
@@ -48,6 +63,8 @@ void vcl__rcv_grow(struct vcl_conn *c)
     struct vcl_engine *e = c->e;
     uint32_t bytes = c->rcv.bytes_max, elapsed = (uint32_t)e->now - c->grow_since_us;
     uint64_t interval = grow_interval(c);
+    if (rcv_idle(c))
+        vcl__conn_arm(c);
     if (elapsed < interval)
         return;
     uint64_t read = (uint32_t)c->rcv.read - c->grow_from;
@@ -70,21 +87,6 @@ void vcl__snd_grow(struct vcl_conn *c)
 }
 
 /* --- pauses -------------------------------------------------------------------------------------- */
-static bool idle_storage(const struct ring *r, bool empty)
-{
-    return empty && r->cap > RING_BYTES_LARGE;
-}
-
-static bool snd_idle(const struct vcl_conn *c)
-{
-    return idle_storage(&c->snd.ring, c->snd.end == c->snd.una);
-}
-
-static bool rcv_idle(const struct vcl_conn *c)
-{
-    return idle_storage(&c->rcv.ring, vcl__recvbuf_readable(&c->rcv) == 0 && c->rcv.ranges.count == 0);
-}
-
 uint64_t vcl__buffers_deadline(const struct vcl_conn *c)
 {
     if (!snd_idle(c) && !rcv_idle(c))

@@ -326,6 +326,18 @@ int vcl_sock_info(struct vcl_sock *s, struct vcl_conn_info *out)
     return 0;
 }
 
+int vcl_sock_keepalive(struct vcl_sock *s, uint32_t keepalive_ms)
+{
+    int rc = enter_conn(s);
+    if (rc < 0)
+        return rc;
+    uint64_t now = vcl_clock_us();
+    rc = -vcl__errno(vcl_conn_set_keepalive(s->conn, now, keepalive_ms));
+    vcl__driver_settle(s->driver, now);
+    vcl__driver_leave(s->driver);
+    return rc;
+}
+
 size_t vcl_sock_readable(struct vcl_sock *s)
 {
     if (enter_conn(s) < 0)

@@ -106,6 +106,8 @@ int vcl_sock_shutdown(struct vcl_sock *s, int how); /* SHUT_RD, SHUT_WR, SHUT_RD
 
 /* SO_LINGER: shuts down sending and waits until the peer's engine has acknowledged everything. */
 int vcl_sock_linger(struct vcl_sock *s, uint64_t deadline_us);
+/* SO_KEEPALIVE with TCP_KEEPIDLE; 0 = off (engine.h, vcl_conn_set_keepalive). */
+int vcl_sock_keepalive(struct vcl_sock *s, uint32_t keepalive_ms);
 /* Ends the handle: waiters get -EBADF, the engine delivers what was written (abort: a reset instead). */
 void vcl_sock_close(struct vcl_sock *s, bool abort);
 /* Closes if need be and gives the memory back; no call on the handle may be running. */

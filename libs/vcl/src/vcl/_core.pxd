@@ -133,6 +133,7 @@ cdef extern from "vcl/io.h" nogil:
     void vcl_sock_close(vcl_sock *s, bint abort)
     void vcl_sock_free(vcl_sock *s)
     int vcl_sock_fd(vcl_sock *s)
+    int vcl_sock_keepalive(vcl_sock *s, uint32_t keepalive_ms)
     int vcl_sock_take_error(vcl_sock *s)
     int vcl_sock_info(vcl_sock *s, vcl_conn_info *out)
     size_t vcl_sock_readable(vcl_sock *s)

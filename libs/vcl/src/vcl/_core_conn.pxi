@@ -258,6 +258,13 @@ cdef class Conn:
             raise self.error(-rc)
         return rc
 
+    def set_keepalive(self, unsigned int milliseconds):
+        """SO_KEEPALIVE with TCP_KEEPIDLE; 0: off."""
+        self.ready()
+        cdef int rc = vcl_sock_keepalive(self.s, milliseconds)
+        if rc < 0:
+            raise self.error(-rc)
+
     def readable_bytes(self):
         """What recv() would give without waiting."""
         self.ready()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Socket options of a VCL connection. A known option is stored and read back, even where it changes nothing (a TCP
-tuning has no meaning for a path through a helper); an unknown one is ENOPROTOOPT, never silently ignored. SO_ERROR and
-SO_LINGER really act."""
+tuning has no meaning for a path through a helper); an unknown one is ENOPROTOOPT, never silently ignored. SO_ERROR,
+SO_LINGER, and SO_KEEPALIVE with TCP_KEEPIDLE really act."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ _READ_ONLY = {
     (_SOL, socket.SO_ACCEPTCONN),
 }
 _BUFFERS = {(_SOL, socket.SO_SNDBUF), (_SOL, socket.SO_RCVBUF)}
+_KEEPALIVE, _KEEPIDLE = (_SOL, socket.SO_KEEPALIVE), (_TCP, socket.TCP_KEEPIDLE)
 _LINGER = (_SOL, socket.SO_LINGER)
 _LINGER_FORMAT = "ii"  # struct linger: l_onoff, l_linger
 
@@ -74,6 +75,13 @@ class Options:
         if key in _READ_ONLY or (key not in _DEFAULTS and key not in _BUFFERS):
             raise _no_option()
         self._stored[key] = value if isinstance(value, int) else int.from_bytes(value[:4], "little", signed=True)
+
+    def keepalive_ms(self) -> int:
+        """The silence after which the peer is asked, 0: never. It is asked three times, as far apart (docs/protocol.md,
+        C11), whatever TCP_KEEPINTVL and TCP_KEEPCNT say."""
+        if not self._stored.get(_KEEPALIVE, 0):
+            return 0
+        return min(max(self._stored.get(_KEEPIDLE, _DEFAULTS[_KEEPIDLE]), 1) * 1000, 2**32 - 1)
 
     def get(self, level: int, option: int, buflen: int) -> int | bytes:
         """As socket.getsockopt()."""

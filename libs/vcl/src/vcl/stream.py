@@ -122,7 +122,10 @@ class Stream(Conn):
 
     def setsockopt(self, level: int, option: int, value: Any = None, optlen: int | None = None) -> None:
         """As socket.setsockopt(); see options.py."""
-        self._own_options().set(level, option, value, optlen)
+        options = self._own_options()
+        options.set(level, option, value, optlen)
+        if (level, option) in ((socket.SOL_SOCKET, socket.SO_KEEPALIVE), (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)):
+            self.set_keepalive(options.keepalive_ms())
 
     def getsockopt(self, level: int, option: int, buflen: int = 0) -> int | bytes:
         """As socket.getsockopt()."""

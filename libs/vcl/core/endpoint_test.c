@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What an endpoint does with lost, late, repeated and contradicting frames (C2-C5). Time is virtual.
+ */
+#include "endpoint_kit.h"
+
+/* A gray helper loses three in ten of what is longer than 1,000 bytes. */
+static void case_11_large_frames_lost_at_random(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 1, &c, &s);
+    n.filter = swallow;
+    n.filter_ctx = &(struct hole){.seed = 11, .until = UINT64_MAX, .longer_than = 1000, .per_mille = 300, .run = 1};
+    carry(&n, c, s, 0, 400000, n.now + 10 * (uint64_t)SECOND);
+    assert_true(COUNT(n.client, mtu_falls) >= 1);
+    uint64_t resent = COUNT(n.client, frames_resent); /* what fits is not lost any more */
+    carry(&n, c, s, 400000, 200000, n.now + 10 * (uint64_t)SECOND);
+    if (vcl__mtu_payload(n.session) == PMW_PAYLOAD_BYTES_MIN)
+        assert_int_equal(COUNT(n.client, frames_resent), resent);
+    testnet_stop(&n);
+}
+
+/* Three in ten, in bursts of three, both ways, for ten seconds: the stream goes on, and repetitions stay bounded. */
+static void case_53_bursts_of_loss_both_ways(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 1, &c, &s);
+    n.filter = swallow;
+    n.filter_ctx = &(struct hole){.seed = 53, .until = n.now + 10 * (uint64_t)SECOND, .per_mille = 125, .run = 3};
+    uint64_t end = n.now + 10 * (uint64_t)SECOND, written = 0, got = 0;
+    while (n.now < end) {
+        written += testnet_write(&n, c, written, 20000, 1);
+        testnet_run(&n, n.now + 5 * MS);
+        got += testnet_read(&n, s, got, 1);
+    }
+    assert_true(got > 0);
+    uint64_t resent = COUNT(n.client, frames_resent), fresh = COUNT(n.client, data_frames_out) - resent;
+    assert_true(resent <= fresh / 10 + 10 * 10 + 100 + COUNT(n.client, ptos) + 64 * COUNT(n.client, path_moves));
+    uint64_t healed = n.now;
+    while (got < written) {
+        testnet_run(&n, n.now + 1 * MS);
+        got += testnet_read(&n, s, got, 1);
+        assert_true(n.now < healed + SECOND);
+    }
+    assert_int_equal(vcl_conn_error(c), VCL_OK);
+    testnet_stop(&n);
+}
+
+/* --- order and repetition ------------------------------------------------------------------------------ */
+/* Within a millisecond, and never longer: what is late is not lost. */
+static enum verdict disorder(struct testnet *n, struct flight *f)
+{
+    f->at += below((uint64_t *)n->filter_ctx, 1000);
+    return DELIVER;
+}
+
+static void case_17_reordering_within_a_millisecond(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 1, &c, &s);
+    n.filter = disorder;
+    n.filter_ctx = &(uint64_t){17};
+    carry(&n, c, s, 0, 200000, n.now + 20 * (uint64_t)SECOND); /* the reorder window adapts (C4) */
+    uint64_t resent = COUNT(n.client, frames_resent), sent = COUNT(n.client, data_frames_out);
+    carry(&n, c, s, 200000, 2000000, n.now + 60 * (uint64_t)SECOND);
+    resent = COUNT(n.client, frames_resent) - resent;
+    assert_true(resent * 100 <= COUNT(n.client, data_frames_out) - sent); /* at most 1 % */
+    testnet_stop(&n);
+}
+
+/* Offsets that wrap the 16 and 32 bits of the wire: both ends are put near the edge and go on over it. */
+static void case_41_offsets_wrap(void **state)
+{
+    uint64_t edges[] = {UINT64_C(1) << 16, UINT64_C(1) << 32, UINT64_C(3) << 32};
+    for (int i = 0; i < 3; i++) {
+        struct testnet n;
+        struct vcl_conn *c, *s;
+        start(&n, 1, &c, &s);
+        uint64_t at = edges[i] - 30000, window = s->rcv.bytes_max;
+        testnet_run(&n, n.now + 10 * MS);
+        c->snd.una = c->snd.end = c->snd_nxt = at;
+        s->rcv.read = s->rcv.nxt = at;
+        c->snd_edge = s->edge_sent = at + window;
+        n.filter = swallow;
+        n.filter_ctx = &(struct hole){.seed = 41, .until = UINT64_MAX, .per_mille = 50, .run = 1};
+        carry(&n, c, s, at, 100000, n.now + 30 * (uint64_t)SECOND);
+        testnet_stop(&n);
+    }
+}
+
+/* A frame of ours again with another acknowledgement: of bytes that were never sent. */
+static void case_44_acknowledgement_of_what_was_never_sent(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 0, &c, &s);
+    carry(&n, c, s, 0, 1000, n.now + SECOND);
+    testnet_run(&n, n.now + 10 * MS);
+    uint64_t beyond[] = {c->snd_nxt + 1, c->snd_nxt + 5000, c->snd_nxt + (UINT64_C(1) << 30)};
+    for (int i = 0; i < 3; i++) {
+        uint8_t buf[64];
+        struct pmw_frame f = {.type = PMW_ACK,
+                              .flags = PMW_F_CHECK,
+                              .epoch8 = (uint8_t)c->s->epoch,
+                              .cid = c->cid,
+                              .seq = (uint32_t)s->snd_nxt,
+                              .ack = (uint32_t)beyond[i],
+                              .window = 1000};
+        struct pmw_check_seed seed = {
+            .secret = c->s->keys.check_s2c, .cid = c->cid, .seq = s->snd_nxt, .ack = beyond[i], .epoch = c->s->epoch};
+        int len = pmw_frame_encode(buf, sizeof(buf), &f, NULL);
+        assert_true(len > 0);
+        pmw_frame_seal(buf, (size_t)len, &seed);
+        uint64_t una = c->snd.una, edge = c->snd_edge;
+        assert_int_equal(vcl_engine_receive(n.client, n.now, &n.server_addr, buf, (size_t)len), VCL_DROP_OUT_OF_WINDOW);
+        assert_int_equal(c->snd.una, una);
+        assert_int_equal(c->snd_edge, edge);
+    }
+    carry(&n, c, s, 1000, 1000, n.now + SECOND);
+    testnet_stop(&n);
+}
+
+/* What was sent in large frames comes again in small ones, overlapping what has arrived. */
+static void case_45_repetition_with_other_boundaries(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 0, &c, &s);
+    n.filter = swallow;
+    n.filter_ctx = &(struct hole){.seed = 45, .until = n.now + 3 * MS, .longer_than = 200, .per_mille = 500, .run = 1};
+    uint64_t written = testnet_write(&n, c, 0, 12000, 1);
+    testnet_run(&n, n.now + 300);
+    n.session->mtu.limit = 700; /* the path carries less now */
+    n.session->mtu.epoch = n.session->epoch;
+    uint64_t got = 0, until = n.now + SECOND;
+    while (got < written) {
+        testnet_run(&n, n.now + 100);
+        got += testnet_read(&n, s, got, 1);
+        assert_true(n.now < until);
+    }
+    assert_true(COUNT(n.client, frames_resent) > 3);
+    testnet_run(&n, n.now + 100 * MS);
+    assert_int_equal(vcl_conn_unacked(c), 0);
+    testnet_stop(&n);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(case_11_large_frames_lost_at_random),
+        cmocka_unit_test(case_17_reordering_within_a_millisecond),
+        cmocka_unit_test(case_41_offsets_wrap),
+        cmocka_unit_test(case_44_acknowledgement_of_what_was_never_sent),
+        cmocka_unit_test(case_45_repetition_with_other_boundaries),
+        cmocka_unit_test(case_53_bursts_of_loss_both_ways),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
