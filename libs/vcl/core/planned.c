@@ -35,6 +35,8 @@ static void ask(struct vcl_session *s)
     vcl__ctl_push(s->e, &(struct route){.addr = p->path.addr}, buf, len);
     s->e->stats.resumes_sent++;
     s->e->stats.frames_out++;
+    if (p->state == PLAN_STAYS) /* silence is the present path's */
+        vcl__path_on_sent(s);
     p->nb_sent++;
     p->at = s->e->now + vcl__session_pto(s);
     vcl__session_arm(s, p->at);

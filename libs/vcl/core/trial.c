@@ -15,7 +15,7 @@
  * trial └───────────────────────┴──▶ back to the validated path, epoch e' ────────┼─ forgotten ────────────────┤
  *                                                                             └────────────────────────────┘
  *
- * Timer: a challenge is repeated after one PTO.
+ * Timer: a challenge is repeated after one PTO, then after two.
  */
 #include "state.h"
 
@@ -185,12 +185,18 @@ static void failed(struct vcl_session *s)
     kick_all(s);
 }
 
+/* Doubled each time: nothing is known of the round trip of a path on trial. */
+static uint64_t challenge_pto(const struct vcl_session *s)
+{
+    return vcl__session_pto(s) << (s->trial.nb_challenges - 1);
+}
+
 uint64_t vcl__trial_on_timer(struct vcl_session *s)
 {
     struct trial *t = &s->trial;
-    uint64_t at = t->sent_at + vcl__session_pto(s);
     if (!t->running || t->nb_challenges == 0)
         return VCL_NEVER;
+    uint64_t at = t->sent_at + challenge_pto(s);
     if (!vcl__due(s->e, at))
         return at + (at <= s->e->now ? s->e->lag_us : 0);
     t->sent_at = s->e->now;
@@ -204,7 +210,7 @@ uint64_t vcl__trial_on_timer(struct vcl_session *s)
         t->nb_challenges = 0; /* the first path: nothing to return to; the limit stays */
         return VCL_NEVER;
     }
-    return s->e->now + vcl__session_pto(s);
+    return s->e->now + challenge_pto(s);
 }
 
 int vcl__on_path_response(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len)
