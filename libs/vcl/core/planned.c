@@ -105,6 +105,11 @@ uint64_t vcl__plan_on_timer(struct vcl_session *s)
         p->state = PLAN_NONE;
         return VCL_NEVER;
     }
+    if (p->state == PLAN_STAYS && p->nb_sent >= PLAN_PTOS && s->dial->probe.nb_unanswered > 1) {
+        p->state =
+            PLAN_NONE; /* the present path is silent too: its probes judge it, and leave with a higher epoch (S22) */
+        return VCL_NEVER;
+    }
     if (p->state == PLAN_WAITS)
         ask_first(s, PLAN_ASKED);
     else if (p->nb_sent < PLAN_PTOS)
