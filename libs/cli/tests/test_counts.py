@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from postman_cli.testing import c_tests, python_tests, report, simulator
+from postman_cli.testing import c_tests, mutants, python_tests, report, simulator
 from postman_cli.testing.model import Outcome, Result, Step
 
 PASSED_3 = "[==========] 3 test(s) run.\n[  PASSED  ] 3 test(s).\n"
@@ -56,6 +56,21 @@ def test_json_has_the_totals() -> None:
     facts = json.loads(report.as_json(results))
     assert (facts["passed"], facts["failed"], facts["skipped"]) == (2, 1, 0)
     assert facts["steps"][0]["notes"] == ["n"]
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "counts"),
+    [
+        ("a  1.0 s  seen by x\nmutants: 20 planted, 0 survived\n", 0, (20, 0)),
+        ("a  1.0 s  SURVIVES x\nmutants: 20 planted, 1 survived\n", 1, (19, 1)),
+        ("mutants: 20 planted, 0 survived\n", 1, (20, 1)),
+        ("mutants: no program x\n", 1, (0, 1)),
+        ("", -9, (0, 1)),
+    ],
+)
+def test_mutants_totals(text: str, status: int, counts: tuple[int, int]) -> None:
+    outcome = mutants.read_totals(text, status)
+    assert (outcome.passed, outcome.failed) == counts
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@
 #define SIM_CHECKERS_H
 
 #include "engine_host.h"
+#include "trial_checker.h"
 #include "workload.h"
 
 struct simulation;
@@ -23,6 +24,7 @@ struct session_record {
     uint16_t path_of_epoch_sent; /* helper id of the RESUME of sent_epoch */
     struct pmw_addr told_addr;   /* where the first RESUME of delivered_epoch came from; family 0: none yet */
     uint32_t open_epoch;         /* highest that an OPEN of the client carried */
+    struct trial_watch trial;
     uint8_t client_host;
     uint16_t server_path;     /* where the server sent at server_epoch */
     uint64_t validated_paths; /* where it may return to (S18): bit per path */
@@ -53,7 +55,9 @@ struct checkers {
     uint64_t resumes[RESUMES_MAX]; /* hashes of all RESUME frames that clients really sent */
     struct {
         uint32_t incarnation, seq;
-    } newest_batch[HELPERS_MAX]; /* of the server, to each helper */
+    } newest_batch[HELPERS_MAX];     /* of the server, to each helper */
+    uint64_t herd_ms, herd_until_us; /* S20: so many RESUMEs in one millisecond that the server may let some wait */
+    uint32_t nb_herd;
     uint64_t server_frames_checked, resumes_checked;
     bool stale_plant; /* planted fault: server frames are read as if of an older epoch */
 };

@@ -6,6 +6,10 @@
 #include <string.h>
 
 enum {
+    HERD_MIN = 32,   /* half of what a server answers in a millisecond (S20) */
+    HERD_US = 50000, /* until all that wait are answered */
+};
+enum {
     PATH_UNKNOWN = 0xffff,
     RESUME_WAIT_US_MAX = 1000000, /* S20: 1,024 frames may wait at a server for some ms; it may be paused then */
 };
@@ -206,6 +210,29 @@ static uint32_t told_epoch(const struct simulation *sim, const struct session_re
     return sim->world.now_us - s->delivered_at_us > RESUME_WAIT_US_MAX ? s->delivered_epoch : 0;
 }
 
+/* The session that a frame belongs to, by the id that all frames have at the same place; NULL: of none. */
+static struct session_record *frame_session(struct checkers *k, const uint8_t *frame, size_t len)
+{
+    uint64_t id = 0;
+    if (len < 12)
+        return NULL;
+    for (int i = 4; i < 12; i++)
+        id = id << 8 | frame[i];
+    struct session_record *s = session_find(k, id);
+    return s ? s : cid_session(k, id);
+}
+
+static void check_trial(struct simulation *sim, const uint8_t *frame, size_t len, uint16_t path,
+                        const struct pmw_addr *to)
+{
+    struct session_record *s = frame_session(&sim->checkers, frame, len);
+    /* Addresses that are not the client's: those that a copy of its frames came from. */
+    if (s && host_of_addr(to) != s->client_host && !trial_watch_sent(&s->trial, len, &(struct trial_way){path, *to}))
+        verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_I6,
+                     "session %016llx: %llu bytes to a path on trial that sent %llu", (unsigned long long)s->id,
+                     (unsigned long long)s->trial.bytes_out, (unsigned long long)s->trial.bytes_in);
+}
+
 /* S5: what belongs to a connection goes where the highest accepted epoch says, and that never goes back. */
 static void server_flow_frame(struct simulation *sim, const struct pmw_frame *f, uint16_t path,
                               const struct pmw_addr *addr)
@@ -252,6 +279,7 @@ static void server_frame_sent(struct simulation *sim, const uint8_t *frame, size
     struct pmw_open_ack ack;
     struct session_record *s;
     int type = pmw_type_of(frame, len);
+    check_trial(sim, frame, len, path, addr);
     if ((type == PMW_DATA || type == PMW_ACK) && pmw_frame_decode(frame, len, &flow) >= 0) {
         server_flow_frame(sim, &flow, path, addr);
     } else if (type == PMW_OPEN_ACK && pmw_open_ack_decode(frame, len, &ack) >= 0 &&
@@ -310,6 +338,9 @@ static void server_frame_received(struct simulation *sim, const uint8_t *frame, 
     struct pmw_resume resume;
     struct pmw_frame flow;
     struct session_record *of;
+    struct trial_way way = {path, *addr};
+    if (pmw_type_of(frame, len) != PMW_RESUME && (of = frame_session(k, frame, len)))
+        trial_watch_received(&of->trial, pmw_type_of(frame, len), len, &way);
     if (pmw_frame_decode(frame, len, &flow) >= 0 && (of = cid_session(k, flow.cid)))
         of->validated_paths |= path_bit(path); /* S18: the first path, by what its client sends */
     if (pmw_type_of(frame, len) == PMW_PATH_RESPONSE) {
@@ -322,6 +353,14 @@ static void server_frame_received(struct simulation *sim, const uint8_t *frame, 
     if (!s || !s->at_server || !resume_is_noted(k, frame, len))
         return;
     k->resumes_checked++;
+    trial_watch_resume(&s->trial, resume.epoch, &way);
+    trial_watch_received(&s->trial, PMW_RESUME, len, &way);
+    k->nb_herd = k->herd_ms == sim->world.now_us / 1000 ? k->nb_herd + 1 : 1;
+    k->herd_ms = sim->world.now_us / 1000;
+    if (k->nb_herd > HERD_MIN)
+        k->herd_until_us = sim->world.now_us + HERD_US;
+    if (sim->world.now_us < k->herd_until_us)
+        return;
     if (resume.epoch > s->delivered_epoch && (resume.flags & PMW_RESUME_PLANNED) == 0) {
         s->delivered_epoch = resume.epoch;
         s->delivered_at_us = sim->world.now_us;

@@ -33,6 +33,7 @@ def run(runner: Runner, choice: Choice) -> Outcome:
         "clang-format": ["clang-format", "--dry-run", "-Werror", *c_files],
         "check_layers": ["python", "devtools/check_layers.py"],
         "check_files": ["python", "devtools/check_files.py"],
+        "cases": ["python", "devtools/cases.py", "--check"],
     }
     outcome = Outcome()
     for name, command in tools.items():
