@@ -3,10 +3,10 @@
  * How many DATA entries each helper may have sent (O1): Breakwater's rule (Cho et al., OSDI 2020, section 3), with the
  * age of the oldest byte that the application has not read as the queueing delay.
  *
- * While the application keeps up, a helper may send CREDIT_SPARE_ENTRIES and four times what it lately sent in a
- * millisecond beyond what has arrived: a round trip is shorter than that, so nobody ever waits. When the delay passes
- * the target, there is a pool: the number of messages that may be unread or on their way, cut with the excess of delay
- * and else rising, shared by what the helpers send and hold.
+ * While the application keeps up, a helper may send CREDIT_SPARE_ENTRIES and what it lately sent in a millisecond
+ * beyond what has arrived: a round trip is shorter than that, so nobody ever waits. When the delay passes the target,
+ * there is a pool: the number of messages that may be unread or on their way, cut with the excess of delay and else
+ * rising, shared by what the helpers send and hold.
  */
 #ifndef VCL_CORE_CREDIT_H
 #define VCL_CORE_CREDIT_H
@@ -18,7 +18,7 @@ enum {
     CREDIT_ROUND_US = 100,      /* of the controller; 10 us in Breakwater's code, for kernel-bypass round trips */
     CREDIT_ROUNDS_MAX = 64,     /* made up for after a silence */
     CREDIT_SPARE_ENTRIES = 256, /* what a helper holds without credit is as much (O2) */
-    CREDIT_SPARE_MS = 4,
+    CREDIT_SPARE_MS = 1,
     CREDIT_RISE_SHARE = 64,         /* of the pool, and at least one message, a round */
     CREDIT_CUT_PER_MILLE = 20,      /* of the pool for each target of delay in excess: Breakwater's 0.02 ... */
     CREDIT_CUT_MAX_PER_MILLE = 500, /* ... and 0.5 */

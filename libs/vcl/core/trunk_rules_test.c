@@ -146,7 +146,9 @@ static void t8_a_full_ring_forgets_the_oldest(void **state)
 struct shard { /* a server that reads `rate` messages a round, fed by greedy helpers */
     struct credit c;
     struct trunk_credit t[4];
-    uint32_t sent[4];
+    uint32_t sent[4], heard[4]; /* heard: the limit that reached the helper */
+    unsigned lost_of_8;         /* of eight updates so many are lost */
+    uint64_t random;
     uint64_t now, queue, oldest_us;
 };
 
@@ -166,7 +168,9 @@ static uint64_t round_of(struct shard *s, int nb, uint64_t want, uint64_t rate)
         s->t[i].limit = vcl__credit_limit(&s->c, &s->t[i], s->queue);
         assert_true(!s->t[i].told || (int32_t)(s->t[i].limit - before) >= 0); /* it only grows */
         s->t[i].told = true;
-        uint32_t may = s->t[i].limit - s->sent[i], n = want < may ? (uint32_t)want : may;
+        if (below(&s->random, 8) >= s->lost_of_8)
+            s->heard[i] = s->t[i].limit;
+        uint32_t may = s->heard[i] - s->sent[i], n = want < may ? (uint32_t)want : may;
         s->sent[i] += n;
         s->queue += n;
         vcl__credit_on_demand(&s->t[i], s->sent[i] + (uint32_t)(want - n));
@@ -177,9 +181,9 @@ static uint64_t round_of(struct shard *s, int nb, uint64_t want, uint64_t rate)
 
 static void shard_init(struct shard *s, uint32_t from)
 {
-    *s = (struct shard){.now = 1000000};
+    *s = (struct shard){.now = 1000000, .random = 42};
     for (int i = 0; i < 4; i++) {
-        s->sent[i] = from;
+        s->sent[i] = s->heard[i] = from;
         vcl__credit_on_demand(&s->t[i], from);
     }
 }
@@ -197,7 +201,7 @@ static void o1_who_keeps_up_limits_nobody(void **state)
 }
 
 /* Three times what the application can do: it is busy all the time, and nothing waits for long. */
-static void o1_overload_keeps_the_queue_short_and_the_application_busy(void **state)
+static void case_54_three_times_the_load(void **state)
 {
     struct shard s;
     uint64_t read = 0, queue_max = 0;
@@ -238,6 +242,26 @@ static void o1_counts_pass_two_to_the_32(void **state)
     assert_int_equal(vcl__credit_sent(&s.t[0]), s.sent[0]);
 }
 
+/* I10: what is told is absolute, so what was lost or came late costs nothing once the next has arrived. */
+static void case_56_credit_lost_and_wrapped(void **state)
+{
+    struct shard s;
+    uint64_t read = 0;
+    shard_init(&s, UINT32_MAX - 20000);
+    s.lost_of_8 = 6;
+    for (int i = 0; i < 4000; i++)
+        read += round_of(&s, 4, 75, 100);
+    assert_true(s.sent[0] < UINT32_MAX / 2); /* it has wrapped */
+    assert_true(read >= 4000 * 100 * 9 / 10);
+    s.lost_of_8 = 0;
+    for (int i = 0; i < 1000; i++)
+        round_of(&s, 4, 10, 100);
+    for (int k = 0; k < 4; k++) { /* at rest: nothing has leaked */
+        assert_int_equal(vcl__credit_waiting(&s.t[k]), 0);
+        assert_true(vcl__credit_left(&s.t[k]) >= CREDIT_SPARE_ENTRIES);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,9 +273,10 @@ int main(void)
         cmocka_unit_test(t8_the_ring_repeats_the_identical_datagram_once),
         cmocka_unit_test(t8_a_full_ring_forgets_the_oldest),
         cmocka_unit_test(o1_who_keeps_up_limits_nobody),
-        cmocka_unit_test(o1_overload_keeps_the_queue_short_and_the_application_busy),
+        cmocka_unit_test(case_54_three_times_the_load),
         cmocka_unit_test(o1_a_stopped_application_leaves_one_message_a_helper_and_round),
         cmocka_unit_test(o1_counts_pass_two_to_the_32),
+        cmocka_unit_test(case_56_credit_lost_and_wrapped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
