@@ -30,6 +30,7 @@ PURE_HEADERS = frozenset(
             "arm_acle.h",
             "immintrin.h",
             "nmmintrin.h",
+            "wmmintrin.h",
             "asm/hwcap.h",
             "sys/auxv.h",
         ),  # which instructions this processor has
