@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Whether a destination may get several datagrams as one UDP_SEGMENT message. Not if they leave by a veth that takes
- * such messages whole: nothing behind it cuts them up but a UDP socket, and a helper's AF_PACKET port is none. On a direct
- * path the engine proves it instead (vcl_datagram.may_merge): a pair of probes in one message, and both are answered.
+ * such messages whole: nothing behind it cuts them up but a UDP socket, and a helper's AF_PACKET port is none. On a
+ * direct path the engine proves it instead (vcl_datagram.may_merge): a pair of probes in one message, and both are
+ * answered.
  *
  * The answer is kept for a while for each host, because it takes the kernel some calls to give it; routes and features
  * do change, so not for ever.
