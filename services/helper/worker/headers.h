@@ -53,7 +53,7 @@ enum {
 
     IPV6 = ETHER_BYTES,
     IPV6_BYTES = 40,
-    IPV6_CLASS_SHIFT = 4, /* of the first two bytes: version 4 bits, DSCP 6, ECN 2, flow label */
+    IPV6_CLASS_SHIFT = 4,   /* of the first two bytes: version 4 bits, DSCP 6, ECN 2, flow label */
     IPV6_LENGTH = IPV6 + 4, /* of what follows the header */
     IPV6_NEXT = IPV6 + 6,
     IPV6_HOP_LIMIT = IPV6 + 7,
