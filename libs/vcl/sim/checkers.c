@@ -184,3 +184,16 @@ void checkers_farewell(struct simulation *sim)
     for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
         engine_farewell(sim, &sim->clients[i].engine);
 }
+
+bool checkers_is_repeated(struct checkers *k, const struct pmw_trunk *trunk)
+{
+    unsigned helper = (unsigned)(trunk->helper_id - host_helper_id(HOST_HELPER));
+    if (helper >= HELPERS_MAX)
+        return false;
+    if (k->newest_batch[helper].incarnation == trunk->incarnation &&
+        (int32_t)(trunk->batch_seq - k->newest_batch[helper].seq) <= 0)
+        return true;
+    k->newest_batch[helper].incarnation = trunk->incarnation;
+    k->newest_batch[helper].seq = trunk->batch_seq;
+    return false;
+}

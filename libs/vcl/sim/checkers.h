@@ -68,6 +68,8 @@ void checkers_session(struct checkers *k, uint64_t session_id, unsigned client_h
 void checkers_client_sent(struct simulation *sim, uint64_t now, const struct vcl_datagram *out);
 void checkers_server_sent(struct simulation *sim, uint64_t now, const struct vcl_datagram *out);
 void checkers_server_received(struct simulation *sim, uint64_t now, const struct datagram *in, int drop);
+/* T8: what a helper missed is sent to it again as it was, however old its epochs are by then. */
+bool checkers_is_repeated(struct checkers *k, const struct pmw_trunk *trunk);
 /* Compares sessions as the engines describe them with what was seen on the wire. */
 void checkers_client_session(struct simulation *sim, const struct vcl_session *session);
 void checkers_server_session(struct simulation *sim, const struct connection *c, const struct vcl_session *session);

@@ -290,27 +290,13 @@ static void server_frame_sent(struct simulation *sim, const uint8_t *frame, size
     }
 }
 
-/* T8: what a helper missed is sent to it again as it was, however old its epochs are by then. */
-static bool is_repeated(struct checkers *k, const struct pmw_trunk *trunk)
-{
-    unsigned helper = (unsigned)(trunk->helper_id - host_helper_id(HOST_HELPER));
-    if (helper >= HELPERS_MAX)
-        return false;
-    if (k->newest_batch[helper].incarnation == trunk->incarnation &&
-        (int32_t)(trunk->batch_seq - k->newest_batch[helper].seq) <= 0)
-        return true;
-    k->newest_batch[helper].incarnation = trunk->incarnation;
-    k->newest_batch[helper].seq = trunk->batch_seq;
-    return false;
-}
-
 void checkers_server_sent(struct simulation *sim, uint64_t now, const struct vcl_datagram *out)
 {
     struct pmw_trunk trunk;
     uint16_t path = 0, receiver = host_helper_id(host_of_addr(&out->to));
     if (pmw_type_of(out->bytes, out->len) == PMW_TRUNK && pmw_trunk_decode(out->bytes, out->len, &trunk) >= 0)
         path = trunk.helper_id;
-    if (path != 0 && is_repeated(&sim->checkers, &trunk))
+    if (path != 0 && checkers_is_repeated(&sim->checkers, &trunk))
         return;
     /* A batch replayed from another address, and first there, leads the trunk astray until the helper's next one. */
     if (path != receiver && sim->scenario.net.replay_ppm == 0)
