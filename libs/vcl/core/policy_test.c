@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The pure policies: rtt, path (candidates, penalty, spacing), replay, slots, conn_state.
+ * The pure policies: rtt, path (candidates, penalty, spacing), slots, conn_state.
  */
 #include "testkit.h"
 
 #include "conn_state.h"
 #include "path.h"
-#include "replay.h"
 #include "rtt.h"
 #include "slots.h"
 
@@ -171,40 +170,6 @@ static void moves_are_spaced(void **state)
     assert_int_equal(s.next_at - now, 10);
 }
 
-static void replay_window_refuses_what_it_saw(void **state)
-{
-    struct {
-        uint64_t seq;
-        bool fresh;
-    } table[] = {
-        {0, false},
-        {1, true},
-        {1, false},
-        {3, true},
-        {2, true},
-        {2, false},
-        {1024, true},
-        {1025, true},
-        {1, false},
-        {4, true},
-        {4, false},
-        {5000, true},
-        {5000 - 1024, false},
-        {5000 - 1023, true},
-        {5000 - 1023, false},
-        {4999, true},
-        {UINT64_C(1) << 40, true},
-        {5000, false},
-        {(UINT64_C(1) << 40) - 1, true},
-    };
-    struct replay r = {.highest = 0};
-    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-        assert_int_equal(vcl__replay_is_fresh(&r, table[i].seq), table[i].fresh);
-        if (table[i].fresh)
-            vcl__replay_mark(&r, table[i].seq);
-    }
-}
-
 static void slots_rest_before_they_are_used_again(void **state)
 {
     struct heap h;
@@ -266,7 +231,6 @@ int main(void)
         cmocka_unit_test(a_search_tries_every_candidate),
         cmocka_unit_test(penalty_has_a_ceiling),
         cmocka_unit_test(moves_are_spaced),
-        cmocka_unit_test(replay_window_refuses_what_it_saw),
         cmocka_unit_test(slots_rest_before_they_are_used_again),
         cmocka_unit_test(connection_table_holds),
     };

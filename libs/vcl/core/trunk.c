@@ -82,7 +82,7 @@ static int trunk_authenticate(struct vcl_engine *e, const uint8_t *buf, size_t l
     struct trunk *t = trunk_find(e, h);
     if (t != NULL && t->incarnation == h->incarnation) {
         *seq = pmw_wlsb(t->in.highest, h->batch_seq, 32);
-        if (!vcl__replay_is_fresh(&t->in, *seq))
+        if (!pmw_replay_is_new(&t->in, *seq))
             return VCL_DROP_TRUNK_REPLAY;
         if (!pmw_trunk_check(buf, len, t->keys.to_server, (uint32_t)(*seq >> 32)))
             return VCL_DROP_TRUNK_TAG;
@@ -162,7 +162,7 @@ int vcl__trunk_receive(struct vcl_engine *e, const struct pmw_addr *from, bool m
     if (newest)
         t->addr = *from;
     vcl__watch_arrived(&t->watch, &t->in, e->now, seq);
-    vcl__replay_mark(&t->in, seq);
+    pmw_replay_mark(&t->in, seq);
     t->watch.marks_in += marked;
     list_del(&t->lru);
     list_push(&e->trunk_lru, &t->lru);

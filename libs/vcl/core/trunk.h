@@ -10,7 +10,7 @@
 #include "exit.h"
 #include "list.h"
 #include "map.h"
-#include "replay.h"
+#include "postman/replay.h"
 #include "timers.h"
 #include "trunk_watch.h"
 
@@ -34,7 +34,7 @@ struct trunk { /* one helper worker, as a server sees it (T1-T3) */
     uint32_t incarnation; /* of the helper */
     uint32_t generation;  /* of this struct: a route that names an older one is dead */
     struct pmw_trunk_keys keys;
-    struct replay in;
+    struct pmw_replay in;
     uint64_t out_seq;
     struct pmw_addr addr; /* source of the authentic batch with the highest number */
 

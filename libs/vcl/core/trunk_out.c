@@ -120,7 +120,7 @@ static void header_put(struct vcl_engine *e, struct trunk *t, uint16_t nb_entrie
                           .batch_seq = (uint32_t)++t->out_seq,
                           .flags = PMW_TRUNK_ACKS,
                           .ack_batch = (uint32_t)t->in.highest, /* a trunk exists because a batch arrived */
-                          .ack_bits = vcl__watch_ack_bits(&t->in),
+                          .ack_bits = pmw_replay_ack_bits(&t->in),
                           .hold_us = (uint16_t)(age < UINT16_MAX ? age : UINT16_MAX),
                           .ce_count = t->watch.marks_in};
     if (t->credit.heard && e->cfg.credit_target_us != 0) { /* O1 */

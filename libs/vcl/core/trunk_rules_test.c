@@ -37,16 +37,16 @@ static void t7_large_batches_lost_while_small_arrive_shrink_the_segment(void **s
 }
 
 /* --- T8, receiver */
-static void arrive(struct trunk_watch *w, struct replay *in, uint64_t now, uint64_t seq)
+static void arrive(struct trunk_watch *w, struct pmw_replay *in, uint64_t now, uint64_t seq)
 {
     vcl__watch_arrived(w, in, now, seq);
-    vcl__replay_mark(in, seq);
+    pmw_replay_mark(in, seq);
 }
 
 static void t8_a_gap_is_asked_for_once_when_it_is_old_enough(void **state)
 {
     struct trunk_watch w = {0};
-    struct replay in = {0};
+    struct pmw_replay in = {0};
     struct pmw_nack nack;
     arrive(&w, &in, 100, 7); /* numbers before the first are no gap */
     assert_int_equal(vcl__watch_nack_at(&w), UINT64_MAX);
@@ -60,13 +60,13 @@ static void t8_a_gap_is_asked_for_once_when_it_is_old_enough(void **state)
     assert_int_equal(nack.first, 11);
     assert_int_equal(nack.count, 1);
     assert_false(vcl__watch_take_nack(&w, &in, 100000, &nack));
-    assert_int_equal(vcl__watch_ack_bits(&in), 0x12); /* of 12: 10 and 7 */
+    assert_int_equal(pmw_replay_ack_bits(&in), 0x12); /* of 12: 10 and 7 */
 }
 
 static void t8_gaps_are_bounded(void **state)
 {
     struct trunk_watch w = {0};
-    struct replay in = {0};
+    struct pmw_replay in = {0};
     struct pmw_nack nack;
     int asked = 0;
     for (uint64_t i = 0; i < 100; i++)

@@ -111,7 +111,7 @@ uint32_t vcl__watch_marks(struct trunk_watch *w, uint64_t now, uint16_t count, u
 }
 
 /* --- receiver -------------------------------------------------------------------------------------- */
-void vcl__watch_arrived(struct trunk_watch *w, const struct replay *in, uint64_t now, uint64_t seq)
+void vcl__watch_arrived(struct trunk_watch *w, const struct pmw_replay *in, uint64_t now, uint64_t seq)
 {
     if (in->highest == 0 || seq <= in->highest + 1 || w->nb_gaps == WATCH_GAPS_MAX)
         return;
@@ -119,17 +119,6 @@ void vcl__watch_arrived(struct trunk_watch *w, const struct replay *in, uint64_t
     if (missing > PMW_NACK_COUNT_MAX) /* nobody has kept so many */
         return;
     w->gaps[w->nb_gaps++] = (struct watch_gap){.first = in->highest + 1, .count = (uint32_t)missing, .seen_at = now};
-}
-
-uint32_t vcl__watch_ack_bits(const struct replay *in)
-{
-    uint32_t bits = 0;
-    for (uint32_t i = 0; i < WATCH_ACK_BITS && in->highest > i + 1; i++) {
-        uint64_t seq = in->highest - 1 - i;
-        if ((in->seen[seq % REPLAY_WINDOW / 64] & bit_of(seq)) != 0)
-            bits |= UINT32_C(1) << i;
-    }
-    return bits;
 }
 
 static uint64_t nack_delay(const struct trunk_watch *w)
@@ -145,16 +134,16 @@ uint64_t vcl__watch_nack_at(const struct trunk_watch *w)
     return w->nb_gaps == 0 ? UINT64_MAX : w->gaps[0].seen_at + nack_delay(w);
 }
 
-bool vcl__watch_take_nack(struct trunk_watch *w, const struct replay *in, uint64_t now, struct pmw_nack *out)
+bool vcl__watch_take_nack(struct trunk_watch *w, const struct pmw_replay *in, uint64_t now, struct pmw_nack *out)
 {
     while (vcl__watch_nack_at(w) <= now) {
         struct watch_gap *g = &w->gaps[0];
         uint32_t count = 0;
-        while (g->count > 0 && !vcl__replay_is_fresh(in, g->first)) { /* it came after all */
+        while (g->count > 0 && !pmw_replay_is_new(in, g->first)) { /* it came after all */
             g->first++;
             g->count--;
         }
-        while (count < g->count && vcl__replay_is_fresh(in, g->first + count))
+        while (count < g->count && pmw_replay_is_new(in, g->first + count))
             count++;
         *out = (struct pmw_nack){.first = (uint32_t)g->first, .count = (uint16_t)count};
         g->first += count;

@@ -6,8 +6,8 @@
 #ifndef VCL_CORE_TRUNK_WATCH_H
 #define VCL_CORE_TRUNK_WATCH_H
 
+#include "postman/replay.h"
 #include "postman/wire.h"
-#include "replay.h"
 
 enum {
     WATCH_ACK_BITS = 32,
@@ -57,11 +57,10 @@ size_t vcl__watch_segment(const struct trunk_watch *w, uint64_t now, size_t full
 uint32_t vcl__watch_marks(struct trunk_watch *w, uint64_t now, uint16_t count, uint64_t newest_seq);
 
 /* Receiver. Before seq is entered in the replay window. */
-void vcl__watch_arrived(struct trunk_watch *w, const struct replay *in, uint64_t now, uint64_t seq);
-uint32_t vcl__watch_ack_bits(const struct replay *in); /* of the 32 numbers below the highest */
+void vcl__watch_arrived(struct trunk_watch *w, const struct pmw_replay *in, uint64_t now, uint64_t seq);
 /* When the next gap is old enough to be asked for; UINT64_MAX: there is none. */
 uint64_t vcl__watch_nack_at(const struct trunk_watch *w);
 /* The next run of numbers to ask for now: true, each once. */
-bool vcl__watch_take_nack(struct trunk_watch *w, const struct replay *in, uint64_t now, struct pmw_nack *out);
+bool vcl__watch_take_nack(struct trunk_watch *w, const struct pmw_replay *in, uint64_t now, struct pmw_nack *out);
 
 #endif

@@ -81,10 +81,10 @@ static void write_header(struct assembler *a, struct server *s, uint64_t now, ui
     header.hold_us = mean_hold_us(b, now);
     header.credit = s->credit.used + s->credit.held;
     header.ce_count = s->marked_in;
-    if (s->rx.any) {
+    if (s->rx.highest != 0) {
         header.flags |= PMW_TRUNK_ACKS;
         header.ack_batch = (uint32_t)s->rx.highest;
-        header.ack_bits = replay_ack_bits(&s->rx);
+        header.ack_bits = pmw_replay_ack_bits(&s->rx);
     }
     pmw_trunk_encode(buf, len, &header);
 }

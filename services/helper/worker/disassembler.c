@@ -18,6 +18,20 @@ static int walk(const struct pmw_trunk *header, const uint8_t *buf, size_t len, 
     return pmw_entry_next(buf, end, &at, &one_more) == 0 ? header->nb_entries : -RELAY_DROP_TRUNK_ENTRY;
 }
 
+/* Batches of the process that is known, so with the numbers in rx? */
+static bool same_life(const struct server *s, uint32_t incarnation)
+{
+    return s->rx.highest != 0 && s->rx_incarnation == incarnation;
+}
+
+/* Of the last life, or of a later one, and not seen before (T2). */
+static bool is_new(const struct server *s, uint32_t incarnation, uint64_t seq)
+{
+    if (s->rx.highest != 0 && incarnation < s->rx_incarnation)
+        return false;
+    return same_life(s, incarnation) ? pmw_replay_is_new(&s->rx, seq) : seq != 0;
+}
+
 /* Which of the servers at this address sealed the batch? Usually there is one, see server_table.h. */
 static struct server *sealed_by(const struct server_table *servers, const struct pmw_addr *from,
                                 const struct pmw_trunk *header, const uint8_t *buf, size_t len, uint64_t *seq)
@@ -26,7 +40,7 @@ static struct server *sealed_by(const struct server_table *servers, const struct
     struct server *s;
 
     while ((s = server_table_at(servers, from, &cursor)) != NULL) {
-        *seq = replay_decode(&s->rx, header->incarnation, header->batch_seq);
+        *seq = pmw_wlsb(same_life(s, header->incarnation) ? s->rx.highest : 0, header->batch_seq, 32);
         if (pmw_trunk_check(buf, len, s->is.trunk_key_to_helper, (uint32_t)(*seq >> 32)))
             return s;
     }
@@ -46,10 +60,14 @@ int disassembler_open(struct server_table *servers, const struct pmw_addr *from,
     struct server *s = sealed_by(servers, from, header, buf, len, &out->seq);
     if (!s)
         return -RELAY_DROP_TRUNK_TAG;
-    if (!replay_is_new(&s->rx, header->incarnation, out->seq))
+    if (!is_new(s, header->incarnation, out->seq))
         return -RELAY_DROP_TRUNK_REPLAY;
     out->server = s;
-    out->highest_before = s->rx.any && s->rx.incarnation == header->incarnation ? s->rx.highest : 0;
-    replay_mark(&s->rx, header->incarnation, out->seq);
+    if (!same_life(s, header->incarnation)) {
+        s->rx = (struct pmw_replay){0};
+        s->rx_incarnation = header->incarnation;
+    }
+    out->highest_before = s->rx.highest;
+    pmw_replay_mark(&s->rx, out->seq);
     return walk(header, buf, len, out->entries);
 }

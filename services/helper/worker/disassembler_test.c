@@ -123,10 +123,31 @@ static void test_numbers_are_64_bits(void **state)
 
     f->len = server_batch(f->batch, &f->server, seq, &f->entry, 1);
     assert_int_equal(open_again(f), -RELAY_DROP_TRUNK_TAG); /* near 0 it means 5 */
-    replay_mark(&s->rx, 1, seq - 10);
+    s->rx_incarnation = 1;
+    pmw_replay_mark(&s->rx, seq - 10);
     assert_int_equal(open_again(f), 1);
     reseal(f, 0); /* number 5, sealed as such: decodes near 2^32, so its tag fails */
     assert_int_equal(open_again(f), -RELAY_DROP_TRUNK_TAG);
+}
+
+/* T2: numbers belong to one life of the server. */
+static void test_a_successor_starts_over_and_ends_the_life_before(void **state)
+{
+    static const struct {
+        uint8_t incarnation, seq;
+        int result;
+    } steps[] = {
+        {1, 9, 3}, {2, 0, -RELAY_DROP_TRUNK_REPLAY}, /* numbers start at 1 */
+        {2, 1, 3}, {2, 1, -RELAY_DROP_TRUNK_REPLAY}, {1, 10, -RELAY_DROP_TRUNK_REPLAY}, {2, 9, 3},
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        f->batch[11] = steps[i].incarnation;
+        f->batch[15] = steps[i].seq;
+        reseal(f, 0);
+        assert_int_equal(open_again(f), steps[i].result);
+    }
 }
 
 static void test_entry_count_must_match(void **state)
@@ -192,6 +213,7 @@ int main(void)
         TEST(test_any_truncation_fails),
         TEST(test_the_other_direction_s_key_fails),
         TEST(test_numbers_are_64_bits),
+        TEST(test_a_successor_starts_over_and_ends_the_life_before),
         TEST(test_entry_count_must_match),
         TEST(test_one_bad_entry_spoils_the_batch),
         TEST(test_padding_must_be_zero),

@@ -12,12 +12,12 @@ bool gaps_note(struct gaps *g, uint64_t now, uint64_t highest_before, uint64_t s
     return true;
 }
 
-static int collect(uint64_t first, uint64_t end, const struct replay *seen, struct pmw_nack *ranges)
+static int collect(uint64_t first, uint64_t end, const struct pmw_replay *seen, struct pmw_nack *ranges)
 {
     int nb = 0;
 
     for (uint64_t seq = first; seq < end; seq++) {
-        if (replay_has_seen(seen, seq))
+        if (pmw_replay_has_seen(seen, seq))
             continue;
         if (nb > 0 && (uint32_t)(ranges[nb - 1].first + ranges[nb - 1].count) == (uint32_t)seq)
             ranges[nb - 1].count++;
@@ -30,11 +30,11 @@ static int collect(uint64_t first, uint64_t end, const struct replay *seen, stru
 }
 
 /* A gap that opened while another one waited. */
-static void look_further(struct gaps *g, uint64_t now, const struct replay *seen, uint32_t wait_us)
+static void look_further(struct gaps *g, uint64_t now, const struct pmw_replay *seen, uint32_t wait_us)
 {
     uint64_t first = g->end;
 
-    while (first < seen->highest && replay_has_seen(seen, first))
+    while (first < seen->highest && pmw_replay_has_seen(seen, first))
         first++;
     if (first >= seen->highest)
         *g = (struct gaps){.due_us = GAPS_NONE};
@@ -42,7 +42,7 @@ static void look_further(struct gaps *g, uint64_t now, const struct replay *seen
         *g = (struct gaps){.first = first, .end = seen->highest, .due_us = now + wait_us};
 }
 
-int gaps_due(struct gaps *g, uint64_t now, const struct replay *seen, uint32_t wait_us, struct pmw_nack *ranges)
+int gaps_due(struct gaps *g, uint64_t now, const struct pmw_replay *seen, uint32_t wait_us, struct pmw_nack *ranges)
 {
     if (g->end == 0) {
         g->due_us = GAPS_NONE;

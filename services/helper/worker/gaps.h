@@ -6,8 +6,8 @@
 #ifndef POSTMAN_GAPS_H
 #define POSTMAN_GAPS_H
 
+#include "postman/replay.h"
 #include "postman/wire.h"
-#include "replay.h"
 
 enum {
     GAPS_RANGES_MAX = 16,   /* asked for at once; more is a disaster that NACK does not mend */
@@ -34,6 +34,6 @@ static inline uint32_t gaps_wait_us(uint32_t rtt_us)
 bool gaps_note(struct gaps *g, uint64_t now, uint64_t highest_before, uint64_t seq, uint32_t wait_us);
 /* At due_us: fills ranges[GAPS_RANGES_MAX] with what to ask for and returns their number. Afterwards due_us is when to
  * call again, or GAPS_NONE. */
-int gaps_due(struct gaps *g, uint64_t now, const struct replay *seen, uint32_t wait_us, struct pmw_nack *ranges);
+int gaps_due(struct gaps *g, uint64_t now, const struct pmw_replay *seen, uint32_t wait_us, struct pmw_nack *ranges);
 
 #endif

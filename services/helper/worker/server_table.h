@@ -15,8 +15,8 @@
 #include "acks.h"
 #include "credit.h"
 #include "gaps.h"
+#include "postman/replay.h"
 #include "relay.h"
-#include "replay.h"
 
 struct server {
     bool live;    /* false: free, or removed */
@@ -28,7 +28,8 @@ struct server {
     struct relay_server is;
     struct acks acks;
     struct gaps gaps;
-    struct replay rx;
+    uint32_t rx_incarnation; /* of the batches in rx */
+    struct pmw_replay rx;
 };
 
 struct server_table {
