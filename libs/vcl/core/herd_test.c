@@ -54,6 +54,37 @@ static void planned_move_to_a_dead_path_stays(void **state)
     testnet_stop(&n);
 }
 
+static bool deaf; /* the client: nothing reaches it */
+
+static enum verdict nothing_to_the_client(struct testnet *n, struct flight *f)
+{
+    return deaf && pmw_addr_equal(&f->to, &n->client_addr) ? DROP : DELIVER;
+}
+
+/* S19: the server has heard that the session stays and is an epoch ahead; its answers are lost, on every path, until
+ * the client has asked often enough. When the network works again they agree again, and the connection goes on. */
+static void a_server_that_is_ahead_is_caught_up_with(void **state)
+{
+    for (uint64_t silence = 40 * MS; silence <= 400 * MS; silence += 20 * MS) {
+        struct testnet n;
+        struct vcl_conn *c, *s;
+        start(&n, 2, &c, &s);
+        exchange(&n, c, s, 0, 100);
+        n.filter = nothing_to_the_client;
+        deaf = true;
+        drain(&n);
+        testnet_write(&n, c, 100, 100, 1);
+        testnet_run(&n, n.now + silence);
+        deaf = false;
+        testnet_run(&n, n.now + 2 * SECOND);
+        assert_true(info_of(vcl_conn_session(s)).epoch > 1);
+        assert_int_equal(info_of(n.session).epoch, info_of(vcl_conn_session(s)).epoch);
+        assert_int_equal(info_of(n.session).active_helper_id, info_of(vcl_conn_session(s)).active_helper_id);
+        assert_int_equal(testnet_read(&n, s, 100, 1), 100);
+        testnet_stop(&n);
+    }
+}
+
 static void case_21_told_elsewhere_while_moving(void **state)
 {
     struct testnet n;
@@ -144,8 +175,11 @@ static void a_thousand_busy_connections_fail_over(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(case_23_planned_move_resends_nothing),  cmocka_unit_test(planned_move_to_a_dead_path_stays),
-        cmocka_unit_test(case_21_told_elsewhere_while_moving),   cmocka_unit_test(case_22_taken_away_while_leaving),
+        cmocka_unit_test(case_23_planned_move_resends_nothing),
+        cmocka_unit_test(planned_move_to_a_dead_path_stays),
+        cmocka_unit_test(a_server_that_is_ahead_is_caught_up_with),
+        cmocka_unit_test(case_21_told_elsewhere_while_moving),
+        cmocka_unit_test(case_22_taken_away_while_leaving),
         cmocka_unit_test(a_thousand_busy_connections_fail_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -94,23 +94,28 @@ static void stay(struct vcl_session *s)
     ask_first(s, PLAN_STAYS);
 }
 
+/* Then a move is no planned one (S22). To ask it more than three times whether we may stay would be for nothing too. */
+static bool present_path_is_silent(const struct vcl_session *s)
+{
+    const struct dial *d = s->dial;
+    bool enough = d->plan.state == PLAN_STAYS && d->plan.nb_sent >= PLAN_PTOS;
+    return d->suspect_waits || (enough && d->probe.nb_unanswered > 1);
+}
+
 uint64_t vcl__plan_on_timer(struct vcl_session *s)
 {
     struct plan *p = &s->dial->plan;
-    if (p->state == PLAN_NONE)
+    if (p->state == PLAN_NONE || !vcl__session_in_use(s))
         return VCL_NEVER;
     if (!vcl__due(s->e, p->at))
         return p->at + (p->at <= s->e->now ? s->e->lag_us : 0);
-    if (s->dial->suspect_waits || (p->state == PLAN_WAITS && !possible(s))) {
+    if (p->state == PLAN_WAITS && !possible(s)) {
         p->state = PLAN_NONE;
         return VCL_NEVER;
     }
-    if (p->state == PLAN_STAYS && p->nb_sent >= PLAN_PTOS && s->dial->probe.nb_unanswered > 1) {
-        p->state =
-            PLAN_NONE; /* the present path is silent too: its probes judge it, and leave with a higher epoch (S22) */
-        return VCL_NEVER;
-    }
-    if (p->state == PLAN_WAITS)
+    if (present_path_is_silent(s)) /* its probes judge it, and leave with a higher epoch, or it is heard again */
+        p->at = s->e->now + vcl__session_pto(s);
+    else if (p->state == PLAN_WAITS)
         ask_first(s, PLAN_ASKED);
     else if (p->nb_sent < PLAN_PTOS)
         ask(s);
@@ -137,7 +142,7 @@ static void moved(struct vcl_session *s)
     vcl__scout_stop(s);
     vcl__candidates_tried(&d->candidates, s->e->now, &d->active);
     s->route.addr = d->active.addr;
-    s->min_rtt_us = 0;
+    s->rtt.min_us = 0;
     s->moves++;
     s->e->stats.path_moves++;
     struct list *n, *tmp;
