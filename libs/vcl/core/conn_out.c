@@ -47,7 +47,8 @@ static bool congested(const struct vcl_conn *c)
 /* On a path this short the timers are too coarse to pace (pacing.h). */
 static uint32_t paced_srtt(const struct vcl_conn *c)
 {
-    return c->s->rtt.min_us > PACING_GRAIN_US ? c->s->rtt.srtt_us : 0;
+    const struct rtt *r = &c->s->rtt;
+    return (r->min_us > 0 ? r->min_us : r->srtt_us) > PACING_GRAIN_US ? r->srtt_us : 0;
 }
 
 static uint64_t paced_until(const struct vcl_conn *c)
@@ -250,6 +251,7 @@ static int build_lost(struct vcl_conn *c, uint8_t *buf, size_t cap)
     int len = put_frame(c, &f, s->offset, s->len, buf, cap);
     if (len < 0)
         return len;
+    bool first = (f.flags & PMW_F_RESEND) == 0, moved = s->exempt || !path_open(c);
     if (!path_open(c))
         c->s->dial->resume_budget--;
     else if (c->pto_credit > 0)
@@ -258,8 +260,8 @@ static int build_lost(struct vcl_conn *c, uint8_t *buf, size_t cap)
         vcl__budget_spend(&c->e->budget);
     vcl__sentmap_sent_again(&c->sent, s, c->e->now);
     vcl__pacing_sent(&c->pacing, &c->cc, paced_srtt(c), s->len, c->e->now);
-    bool first = (f.flags & PMW_F_RESEND) == 0;
     c->e->stats.frames_resent += !first;
+    c->e->stats.frames_resent_moved += !first && moved;
     c->resent_bytes += first ? 0 : s->len;
     on_data_sent(c, s->len);
     return len;

@@ -245,6 +245,9 @@ static void server_flow_frame(struct simulation *sim, const struct pmw_frame *f,
     uint8_t epoch8 = k->stale_plant && s->server_epoch > 0 ? (uint8_t)(f->epoch8 - 1) : f->epoch8;
     uint32_t reference = s->server_epoch > s->delivered_epoch ? s->server_epoch : s->delivered_epoch;
     uint32_t epoch = (uint32_t)pmw_wlsb(reference, epoch8, pmw_frame_epoch_bits(f));
+    /* W10: 4 bits in a short frame. After eight moves in silence it is its client's epoch that it is near to. */
+    if (epoch < s->server_epoch && epoch + (1u << pmw_frame_epoch_bits(f)) <= s->sent_epoch)
+        epoch += 1u << pmw_frame_epoch_bits(f);
     if (epoch < s->server_epoch) {
         fail(sim, "the server's epoch goes back", s->id, epoch, s->server_epoch);
     } else if (epoch > s->sent_epoch) {
