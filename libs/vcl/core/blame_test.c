@@ -119,6 +119,35 @@ static void case_24_a_helper_flaps(void **state)
     testnet_stop(&n);
 }
 
+/* S5, S13: a helper with two addresses answers from the other one. Its answers prove the path as any do: probes come as
+ * seldom as ever (S12), not one upon each ECHO. */
+static enum verdict from_the_other_address(struct testnet *n, struct flight *f)
+{
+    if (pmw_addr_equal(&f->to, &n->client_addr))
+        f->from.port++;
+    return DELIVER;
+}
+
+static void a_helper_that_answers_from_elsewhere_is_asked_no_oftener(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 2, &c, &s);
+    exchange(&n, c, s, 0, 100);
+    uint64_t before = stats_of(n.client).probes_sent;
+    n.filter = from_the_other_address;
+    for (uint64_t i = 1; i <= 20; i++) { /* busy: an answer to each frame within a round trip */
+        exchange(&n, c, s, i * 100, 100);
+        testnet_run(&n, n.now + 8 * MS);
+    }
+    assert_int_equal(stats_of(n.client).probes_sent, before);
+    testnet_run(&n, n.now + 3400 * MS); /* at rest: S12 */
+    uint64_t nb = stats_of(n.client).probes_sent - before;
+    assert_in_range(nb, 7, 9);
+    assert_int_equal(info_of(n.session).epoch, 1);
+    testnet_stop(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -127,6 +156,7 @@ int main(void)
         cmocka_unit_test(a_neighbours_time_slice_is_no_death),
         cmocka_unit_test(case_18_two_helpers_die_in_a_row),
         cmocka_unit_test(case_24_a_helper_flaps),
+        cmocka_unit_test(a_helper_that_answers_from_elsewhere_is_asked_no_oftener),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

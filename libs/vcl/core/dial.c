@@ -236,8 +236,7 @@ void vcl__dial_resumed(struct vcl_session *s)
     d->state = VCL_PATH_ACTIVE;
     d->blind = false;
     d->last_rx = e->now;
-    s->rtt.sampled = false; /* another path: at most this long */
-    s->min_rtt_us = 0;
+    vcl__rtt_forget(&s->rtt); /* another path: at most this long */
     vcl__session_on_rtt(s, e->now - d->resume_sent_at);
     vcl__path_on_proof(s, d->resume_sent_at);
     vcl__path_on_activity(s);

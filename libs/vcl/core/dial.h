@@ -120,6 +120,7 @@ bool vcl__probe_is_of_series(const struct dial *d, const struct pmw_probe *p);
 int vcl__probe_on_echo(struct vcl_session *s, const struct pmw_probe *p);
 void vcl__path_on_activity(struct vcl_session *s); /* stream bytes went either way */
 void vcl__path_on_sent(struct vcl_session *s);     /* something left that will be answered */
+void vcl__path_on_arrival(struct vcl_session *s);  /* something came by the active path */
 /* Something sent at sent_at is known to have arrived: both directions work. */
 void vcl__path_on_proof(struct vcl_session *s, uint64_t sent_at);
 

@@ -55,7 +55,7 @@ void vcl__probe_send(struct vcl_session *s, bool alarmed)
 /* S22: how long a path may owe an answer before it is asked for one. */
 static uint64_t patience(const struct vcl_session *s)
 {
-    uint64_t rtts = 2 * s->min_rtt_us;
+    uint64_t rtts = 2 * (uint64_t)s->rtt.min_us;
     return rtts > s->e->cfg.probe_interval_us ? rtts : s->e->cfg.probe_interval_us;
 }
 
@@ -78,13 +78,24 @@ void vcl__path_on_activity(struct vcl_session *s)
     vcl__session_arm(s, s->e->now + PROBE_SILENCE_US_FIRST);
 }
 
-/* Something sent at sent_at has arrived and its answer too. What was sent before the active path was chosen went by
- * another. */
+/* A frame came by the active path, or an answer to what went by it: no answer is owed any more. */
+void vcl__path_on_arrival(struct vcl_session *s)
+{
+    struct dial *d = s->dial;
+    d->last_rx = s->e->now;
+    d->waiting_since = 0;
+    vcl__watch_rx(s->e, d->active.helper_id);
+}
+
+/* Something sent at sent_at has arrived and its answer too, whatever address the answer came from (S5): otherwise the
+ * path would be asked again upon each of its answers. What was sent before the active path was chosen went by another.
+ */
 void vcl__path_on_proof(struct vcl_session *s, uint64_t sent_at)
 {
     struct dial *d = s->dial;
     if (sent_at < d->active_since)
         return;
+    vcl__path_on_arrival(s);
     if (sent_at > d->last_proof)
         d->last_proof = sent_at;
     d->probe.nb_unanswered = 0;

@@ -18,8 +18,7 @@ static void move(struct vcl_session *s, const struct route *from, uint32_t epoch
     vcl__trial_begin(s, from);
     if (planned) /* S19: back to where it is, or before the first path was proved; nothing in flight is given up */
         return;
-    s->rtt.sampled = false;
-    s->min_rtt_us = 0;
+    vcl__rtt_forget(&s->rtt);
     struct list *n, *tmp;
     list_each(n, tmp, &s->conns)
     {

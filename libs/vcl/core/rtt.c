@@ -16,11 +16,16 @@ void vcl__rtt_sample(struct rtt *r, uint64_t rtt_us)
         *r = (struct rtt){.sampled = true, .srtt_us = us, .rttvar_us = us / 2, .min_us = us};
         return;
     }
-    if (us < r->min_us)
+    if (r->min_us == 0 || us < r->min_us)
         r->min_us = us;
     uint32_t delta = us > r->srtt_us ? us - r->srtt_us : r->srtt_us - us;
     r->rttvar_us = (uint32_t)((3 * (uint64_t)r->rttvar_us + delta) / 4);
     r->srtt_us = (uint32_t)((7 * (uint64_t)r->srtt_us + us) / 8);
+}
+
+void vcl__rtt_forget(struct rtt *r)
+{
+    *r = (struct rtt){.sampled = false};
 }
 
 uint64_t vcl__rtt_pto(const struct rtt *r, const struct rtt_limits *l, uint32_t backoff)

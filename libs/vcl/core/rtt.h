@@ -11,7 +11,7 @@
 struct rtt {
     bool sampled;
     uint32_t srtt_us, rttvar_us;
-    uint32_t min_us; /* the least on this path */
+    uint32_t min_us; /* the least on this path; 0: not measured since the path is another */
 };
 
 struct rtt_limits {
@@ -20,6 +20,8 @@ struct rtt_limits {
 };
 
 void vcl__rtt_sample(struct rtt *r, uint64_t rtt_us);
+/* Another path: the first sample counts alone. */
+void vcl__rtt_forget(struct rtt *r);
 /* Probe timeout after `backoff` timeouts in a row: doubled each time, at most pto_max. */
 uint64_t vcl__rtt_pto(const struct rtt *r, const struct rtt_limits *l, uint32_t backoff);
 

@@ -137,5 +137,5 @@ uint64_t vcl__scout_patience(const struct vcl_session *s)
             least = c->echo_rtt_us;
     }
     least *= SCOUT_PATIENCE;
-    return least > 2 * s->min_rtt_us ? least : 2 * s->min_rtt_us;
+    return least > 2 * (uint64_t)s->rtt.min_us ? least : 2 * (uint64_t)s->rtt.min_us;
 }

@@ -97,8 +97,6 @@ void vcl__session_on_rtt(struct vcl_session *s, uint64_t rtt_us)
     if (next < s->e->now && s->e->now - next > s->e->cfg.pto_max_us)
         return;
     vcl__rtt_sample(&s->rtt, rtt_us);
-    if (s->min_rtt_us == 0 || rtt_us < s->min_rtt_us)
-        s->min_rtt_us = rtt_us;
 }
 
 bool vcl__session_in_use(const struct vcl_session *s)
@@ -120,9 +118,7 @@ void vcl__session_on_rx(struct vcl_session *s, const struct route *from)
     if (d == NULL) {
         vcl__trial_on_rx(s, from);
     } else if (pmw_addr_equal(&from->addr, &d->active.addr)) {
-        d->last_rx = s->e->now;
-        d->waiting_since = 0;
-        vcl__watch_rx(s->e, d->active.helper_id);
+        vcl__path_on_arrival(s);
     }
 }
 

@@ -50,7 +50,6 @@ struct vcl_session {
     struct route route;
     struct trial trial;    /* server */
     uint32_t epoch_seen;   /* server: highest of an authentic RESUME, those that wait (S20) too; not planned ones */
-    uint64_t min_rtt_us;   /* of the active path; 0: not measured */
     uint64_t last_rx;      /* any authentic frame, any path */
     uint64_t client_id;    /* server: of the token */
     struct quota *quota;   /* server */

@@ -158,7 +158,7 @@ static void validated(struct vcl_session *s)
         s->moves++;
         s->e->stats.path_moves++;
         s->e->stats.resumes_accepted++;
-        s->min_rtt_us = 0;
+        s->rtt.min_us = 0; /* the rest is the best guess for the frames of both paths */
     }
     t->validated = s->route;
     t->has_validated = true;
