@@ -88,8 +88,8 @@ void vcl__mtu_want(struct vcl_session *s, uint64_t bytes)
 {
     struct mtu *m = mtu_of(s);
     uint64_t now = s->e->now;
-    if (now < m->next_at || bytes < (uint64_t)MTU_BUSY_FRAMES * m->limit)
-        return;
+    if (now < m->next_at || bytes < (uint64_t)MTU_BUSY_FRAMES * m->limit || vcl__trial_room(s) != SIZE_MAX)
+        return; /* S18: padding is no use of what a path on trial may get */
     if (m->asked_at == 0) {
         m->nb_tries = 0;
         ask(s);

@@ -30,7 +30,19 @@ static bool token_in_time(const struct vcl_engine *e, const struct pmw_token *t)
     return now_s + TOKEN_SKEW_S >= t->not_before && now_s <= (uint64_t)t->not_before + t->lifetime_s + TOKEN_SKEW_S;
 }
 
-static void answer(struct vcl_engine *e, const struct route *to, const struct vcl_session *s, const struct vcl_conn *c)
+/* S18: what goes to a path on trial counts; the client repeats its OPEN. s: NULL when there is none. */
+static void send_answer(struct vcl_engine *e, const struct route *to, struct vcl_session *s, const uint8_t *buf,
+                        int len)
+{
+    if (s != NULL && !vcl__trial_takes(s, to, (size_t)len)) {
+        vcl__drop(e, VCL_DROP_LIMIT);
+        return;
+    }
+    e->stats.frames_out++;
+    vcl__ctl_push(e, to, buf, len);
+}
+
+static void answer(struct vcl_engine *e, const struct route *to, struct vcl_session *s, const struct vcl_conn *c)
 {
     uint8_t buf[PMW_OPEN_ACK_BYTES];
     struct pmw_open_ack a = {.session_id = s->id,
@@ -44,11 +56,11 @@ static void answer(struct vcl_engine *e, const struct route *to, const struct vc
     pmw_reset_token(a.reset_token, e->reset_key, c->cid);
     int len = pmw_open_ack_encode(buf, sizeof(buf), &a);
     pmw_control_seal(buf, (size_t)len, s->keys.mac_s2c);
-    e->stats.frames_out++;
-    vcl__ctl_push(e, to, buf, len);
+    vcl__trial_cid_told(s, to);
+    send_answer(e, to, s, buf, len);
 }
 
-static int refuse(struct vcl_engine *e, const struct route *to, const struct pmw_open *o,
+static int refuse(struct vcl_engine *e, const struct route *to, struct vcl_session *s, const struct pmw_open *o,
                   const struct pmw_session_keys *keys, enum pmw_refusal reason)
 {
     uint8_t buf[PMW_REFUSED_BYTES];
@@ -56,8 +68,7 @@ static int refuse(struct vcl_engine *e, const struct route *to, const struct pmw
         .session_id = o->session_id, .open_nonce = o->open_nonce, .epoch = o->epoch, .reason = (uint8_t)reason};
     int len = pmw_refused_encode(buf, sizeof(buf), &r);
     pmw_control_seal(buf, (size_t)len, keys->mac_s2c);
-    e->stats.frames_out++;
-    vcl__ctl_push(e, to, buf, len);
+    send_answer(e, to, s, buf, len);
     return vcl__drop(e, reason == PMW_REFUSED_TOKEN_EXPIRED ? VCL_DROP_TOKEN_EXPIRED : VCL_DROP_LIMIT);
 }
 
@@ -81,7 +92,7 @@ static bool must_ask(struct vcl_engine *e, const struct vcl_session *s, const st
     return vcl__cookie_wanted(e) && !vcl__cookie_good(e, &from->addr, o);
 }
 
-static int ask(struct vcl_engine *e, const struct route *to, const struct pmw_open *o,
+static int ask(struct vcl_engine *e, const struct route *to, struct vcl_session *s, const struct pmw_open *o,
                const struct pmw_session_keys *keys)
 {
     uint8_t buf[PMW_OPEN_COOKIE_BYTES];
@@ -89,9 +100,8 @@ static int ask(struct vcl_engine *e, const struct route *to, const struct pmw_op
     vcl__cookie_make(e, &to->addr, o, a.cookie);
     int len = pmw_open_cookie_encode(buf, sizeof(buf), &a);
     pmw_control_seal(buf, (size_t)len, keys->mac_s2c);
-    e->stats.frames_out++;
     e->stats.open_cookies++;
-    vcl__ctl_push(e, to, buf, len);
+    send_answer(e, to, s, buf, len);
     return 0;
 }
 
@@ -182,20 +192,20 @@ int vcl__on_open(struct vcl_engine *e, const struct route *from, const uint8_t *
     }
     if (c == NULL) {
         if (e->closing)
-            return refuse(e, from, &o, keys, PMW_REFUSED_CLOSED);
+            return refuse(e, from, s, &o, keys, PMW_REFUSED_CLOSED);
         if (!token_in_time(e, &t))
-            return refuse(e, from, &o, keys, PMW_REFUSED_TOKEN_EXPIRED);
+            return refuse(e, from, s, &o, keys, PMW_REFUSED_TOKEN_EXPIRED);
         if (must_ask(e, s, from, &o))
-            return ask(e, from, &o, keys);
+            return ask(e, from, s, &o, keys);
         if (!room(e, s, &t))
-            return refuse(e, from, &o, keys, PMW_REFUSED_FULL);
+            return refuse(e, from, s, &o, keys, PMW_REFUSED_FULL);
         if (s == NULL)
             s = session_create(e, from, &o, &t, keys);
         c = s == NULL ? NULL : conn_create(s, &o);
         if (s != NULL)
             vcl__session_arm(s, s->last_rx + vcl__session_silence_max(s));
         if (c == NULL) /* a session that was just made for it goes with its timer */
-            return refuse(e, from, &o, keys, PMW_REFUSED_FULL);
+            return refuse(e, from, s, &o, keys, PMW_REFUSED_FULL);
         e->stats.accepts++;
         vcl__conn_event(c, VCL_EV_CONN_ACCEPTED);
     }

@@ -74,7 +74,7 @@ static void send_answer(struct vcl_session *s, const struct route *to, struct pm
     assert(n > 0);
     pmw_control_seal(out, (size_t)n, s->keys.mac_s2c);
     s->e->stats.frames_out++;
-    if (!vcl__trial_takes(s, (size_t)n)) { /* S18: the client repeats it */
+    if (!vcl__trial_takes(s, to, (size_t)n)) { /* S18: the client repeats it */
         vcl__drop(s->e, VCL_DROP_LIMIT);
         return;
     }
@@ -173,10 +173,10 @@ int vcl__on_probe(struct vcl_engine *e, const struct route *from, const uint8_t 
     }
     int n = pmw_probe_encode(out, sizeof(out), PMW_ECHO, &p);
     pmw_control_seal(out, (size_t)n, vcl__mac_key_out(s));
-    bool to_session = s->dial == NULL && p.epoch == s->epoch;
-    if (to_session && !s->trial.planned && !vcl__trial_takes(s, (size_t)n))
+    const struct route *to = s->dial == NULL && p.epoch == s->epoch ? &s->route : from;
+    if (!vcl__trial_takes(s, to, (size_t)n)) /* S18 */
         return vcl__drop(e, VCL_DROP_LIMIT);
     e->stats.frames_out++;
-    vcl__ctl_push(e, to_session ? &s->route : from, out, n);
+    vcl__ctl_push(e, to, out, n);
     return 0;
 }

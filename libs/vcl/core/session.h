@@ -24,6 +24,7 @@ struct trial {              /* server: S18, S19 */
     struct route validated; /* the path that the client has proved last */
     bool has_validated;
     bool running; /* s->route has to prove itself */
+    bool first;   /* ... and no other path was told a CID: who knows one is there */
     bool planned; /* pending has to, and s->route serves on until then */
     bool blocked; /* a frame waits for more than the limit allows */
     struct route pending;
@@ -83,8 +84,10 @@ void vcl__trial_plan(struct vcl_session *s, const struct route *to, uint32_t epo
 void vcl__trial_on_rx(struct vcl_session *s, const struct route *from);
 void vcl__trial_on_conn_frame(struct vcl_session *s, const struct route *from); /* an authentic DATA or ACK */
 uint64_t vcl__trial_on_timer(struct vcl_session *s);
-size_t vcl__trial_room(const struct vcl_session *s);      /* bytes that may be sent to s->route now */
-bool vcl__trial_takes(struct vcl_session *s, size_t len); /* a control frame to the path on trial; counts it */
+size_t vcl__trial_room(const struct vcl_session *s); /* bytes that may be sent to s->route now */
+/* A control frame may go there; counted when that is the path on trial. */
+bool vcl__trial_takes(struct vcl_session *s, const struct route *to, size_t len);
+void vcl__trial_cid_told(struct vcl_session *s, const struct route *to); /* OPEN_ACK went there */
 void vcl__trial_sent(struct vcl_session *s, size_t len);
 void vcl__trial_blocked(struct vcl_session *s);
 void vcl__trial_ask_again(struct vcl_session *s, const struct route *from, uint32_t epoch);

@@ -4,7 +4,7 @@
  * lie: before its owner has answered a challenge it gets at most three times the bytes that came from it.
  *
  *             first OPEN
- *                 │          DATA or ACK of a CID that only its receiver knows; PATH_RESPONSE
+ *                 │          DATA or ACK of a CID that went nowhere else; PATH_RESPONSE
  *                 ▼
  *   ┌──────▶ FIRST (3x) ───────────────────────────────────────────────▶ VALIDATED(e) ◀──────────────────┐
  *   │                          RESUME(e') by another path                   │    │ RESUME(e', PLANNED)    │
@@ -43,6 +43,7 @@ static void begin(struct vcl_session *s)
 void vcl__trial_first(struct vcl_session *s)
 {
     begin(s);
+    s->trial.first = true;
 }
 
 void vcl__trial_begin(struct vcl_session *s, const struct route *to)
@@ -74,11 +75,10 @@ size_t vcl__trial_room(const struct vcl_session *s)
     return limit > t->bytes_out ? (size_t)(limit - t->bytes_out) : 0;
 }
 
-/* Control frames that answer what came by another path than the one on trial, which pays for them. */
-bool vcl__trial_takes(struct vcl_session *s, size_t len)
+bool vcl__trial_takes(struct vcl_session *s, const struct route *to, size_t len)
 {
     struct trial *t = &s->trial;
-    if (s->dial != NULL || !t->running)
+    if (s->dial != NULL || !t->running || !route_equal(to, on_trial(s)))
         return true;
     if (t->bytes_out + len > TRIAL_FACTOR * t->bytes_in)
         return false;
@@ -168,8 +168,15 @@ static void validated(struct vcl_session *s)
 
 void vcl__trial_on_conn_frame(struct vcl_session *s, const struct route *from)
 {
-    if (s->dial == NULL && s->trial.running && !s->trial.has_validated && route_equal(from, &s->route))
+    if (s->dial == NULL && s->trial.running && s->trial.first && route_equal(from, &s->route))
         validated(s);
+}
+
+/* S18: whoever has the CID by another path may name the first one for a victim's. */
+void vcl__trial_cid_told(struct vcl_session *s, const struct route *to)
+{
+    if (!route_equal(to, &s->route))
+        s->trial.first = false;
 }
 
 /* S18: back to what is known to work. Frames that were sent meanwhile are missing there, as the client will say. */

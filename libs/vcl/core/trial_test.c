@@ -3,6 +3,7 @@
  * RESUME and what proves a path: lost, repeated, late, from elsewhere (S3, S18).
  */
 #include "paths_kit.h"
+#include "state.h"
 
 struct lose {
     int type, nb;
@@ -158,6 +159,71 @@ static void case_39_path_response_is_lost(void **state)
     testnet_stop(&n);
 }
 
+/* A client may tell a victim's address for its first path: DATA with a CID that it was told elsewhere proves nothing.
+ */
+static void s18_a_cid_that_went_elsewhere_proves_nothing(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 0, &c, &s);
+    struct vcl_session *session = vcl_conn_session(s);
+    struct route victim = {.addr = n.client_addr}, elsewhere = victim;
+    victim.addr.port = 6666;
+    session->route = victim;
+    session->trial = (struct trial){0};
+    vcl__trial_first(session);
+    vcl__trial_cid_told(session, &victim);
+    vcl__trial_on_conn_frame(session, &elsewhere);
+    assert_true(session->trial.running);
+    vcl__trial_on_conn_frame(session, &victim);
+    assert_false(session->trial.running);
+
+    session->trial = (struct trial){0};
+    vcl__trial_first(session);
+    vcl__trial_cid_told(session, &elsewhere);
+    vcl__trial_on_conn_frame(session, &victim);
+    assert_true(session->trial.running);
+    vcl__trial_begin(session, &victim); /* nor by a RESUME: the challenge does */
+    vcl__trial_on_conn_frame(session, &victim);
+    assert_true(session->trial.running);
+    testnet_stop(&n);
+}
+
+static uint64_t nb_bytes_to(struct testnet *n, const struct pmw_addr *to)
+{
+    struct vcl_datagram out;
+    uint64_t nb = 0;
+    while (vcl_engine_send(n->server, n->now, &out))
+        nb += pmw_addr_equal(&out.to, to) ? out.len : 0;
+    return nb;
+}
+
+/* Whatever is answered counts, a probe of epoch 0 and one of a size (S21) too. */
+static void s18_every_control_frame_counts(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 0, &c, &s);
+    exchange(&n, c, s, 0, 1000);
+    struct vcl_session *session = vcl_conn_session(s);
+    uint8_t probe[PMW_PROBE_BYTES];
+    struct pmw_probe p = {.session_id = session->id, .server_id = TESTNET_SERVER_ID, .bytes = PMW_PROBE_BYTES};
+    pmw_probe_encode(probe, sizeof(probe), PMW_PROBE, &p);
+    pmw_control_seal(probe, sizeof(probe), session->keys.mac_c2s);
+    struct route victim = {.addr = n.client_addr};
+    victim.addr.port = 6666;
+    session->route = victim;
+    n.server->frame_len = PMW_PROBE_BYTES;
+    vcl__trial_begin(session, &victim);
+    assert_int_equal(vcl__trial_room(session), 3 * PMW_PROBE_BYTES);
+    vcl_engine_receive(n.server, n.now, &victim.addr, probe, sizeof(probe));
+    assert_int_equal(vcl__trial_room(session), (3 * 2 - 1) * PMW_PROBE_BYTES);
+    assert_int_equal(nb_bytes_to(&n, &victim.addr), PMW_PROBE_BYTES);
+    vcl__mtu_want(session, UINT32_MAX);
+    assert_int_equal(nb_bytes_to(&n, &victim.addr), 0);
+    testnet_stop(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -167,6 +233,8 @@ int main(void)
         cmocka_unit_test(case_35_resume_comes_after_the_next_one),
         cmocka_unit_test(case_38_valid_resume_from_a_wrong_address),
         cmocka_unit_test(case_39_path_response_is_lost),
+        cmocka_unit_test(s18_a_cid_that_went_elsewhere_proves_nothing),
+        cmocka_unit_test(s18_every_control_frame_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

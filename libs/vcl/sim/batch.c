@@ -254,6 +254,9 @@ static bool plant_is_seen(enum plant plant, uint64_t from, uint64_t count)
                       : plant == PLANTED_DRIFT      ? r.hash != again.hash
                                                     : r.verdict.rule == expected[plant];
         seen += biting;
+        if (r.verdict.rule != RULE_NONE && r.verdict.rule != expected[plant] &&
+            !(tolerated[plant] & 1u << r.verdict.rule))
+            printf("  seed %" PRIu64 ": %s: %s\n", seed, rule_name(r.verdict.rule), r.verdict.text);
         wrong += r.verdict.rule != RULE_NONE && r.verdict.rule != expected[plant] &&
                  !(tolerated[plant] & 1u << r.verdict.rule);
     }

@@ -2,6 +2,8 @@
  * Explained errors, completion, memory, and the farewell: see checkers.h. */
 #include "simulation.h"
 
+#include <string.h>
+
 /* Memory of one engine: what it may need besides the buffers of its connections. Two connections' worth of buffers for
  * each (ring sizes are powers of two), and room for tables, sessions and trunks. */
 /* ring: the batches that a server keeps for NACK (T8), whatever it serves */
@@ -189,6 +191,22 @@ void checkers_farewell(struct simulation *sim)
     engine_farewell(sim, &sim->server.engine);
     for (unsigned i = 0; i < sim->scenario.nb_clients; i++)
         engine_farewell(sim, &sim->clients[i].engine);
+}
+
+void checkers_server_restarts(struct checkers *k)
+{
+    k->nb_batches_read = 0;
+    memset(k->newest_batch, 0, sizeof k->newest_batch);
+}
+
+/* T1: the server counts its batches to each process of a helper from 1 on. */
+void checkers_trunk_begins(struct checkers *k, const struct pmw_trunk *trunk)
+{
+    unsigned helper = (unsigned)(trunk->helper_id - host_helper_id(HOST_HELPER));
+    if (helper >= HELPERS_MAX || k->newest_batch[helper].helper_incarnation == trunk->incarnation)
+        return;
+    k->newest_batch[helper].helper_incarnation = trunk->incarnation;
+    k->newest_batch[helper].seq = 0;
 }
 
 bool checkers_is_repeated(struct checkers *k, const struct pmw_trunk *trunk)

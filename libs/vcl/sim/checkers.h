@@ -54,8 +54,9 @@ struct checkers {
     uint32_t nb_cids;
     uint64_t resumes[RESUMES_MAX]; /* hashes of all RESUME frames that clients really sent */
     struct {
-        uint32_t incarnation, seq;
+        uint32_t helper_incarnation, incarnation, seq;
     } newest_batch[HELPERS_MAX];     /* of the server, to each helper */
+    uint64_t nb_batches_read;        /* by the server's process */
     uint64_t herd_ms, herd_until_us; /* S20: so many RESUMEs in one millisecond that the server may let some wait */
     uint32_t nb_herd;
     uint64_t server_frames_checked, resumes_checked;
@@ -69,6 +70,8 @@ void checkers_client_sent(struct simulation *sim, uint64_t now, const struct vcl
 void checkers_server_sent(struct simulation *sim, uint64_t now, const struct vcl_datagram *out);
 void checkers_server_received(struct simulation *sim, uint64_t now, const struct datagram *in, int drop);
 /* T8: what a helper missed is sent to it again as it was, however old its epochs are by then. */
+void checkers_trunk_begins(struct checkers *k, const struct pmw_trunk *trunk); /* maybe: its batch was read */
+void checkers_server_restarts(struct checkers *k);
 bool checkers_is_repeated(struct checkers *k, const struct pmw_trunk *trunk);
 /* Compares sessions as the engines describe them with what was seen on the wire. */
 void checkers_client_session(struct simulation *sim, const struct vcl_session *session);

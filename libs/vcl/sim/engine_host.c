@@ -210,3 +210,12 @@ void engine_host_stop(struct engine_host *e)
                      host_name(e->host->number), (unsigned long long)e->memory.live_blocks,
                      (unsigned long long)e->memory.live_bytes);
 }
+
+bool engine_host_believes(const struct engine_host *e, uint64_t session_id, const struct trial_way *way)
+{
+    const struct vcl_session *s = vcl__session_find(e->engine, session_id);
+    if (!s || !s->trial.has_validated)
+        return false;
+    const struct route *r = &s->trial.validated;
+    return (r->trunk ? r->trunk->helper_id : 0) == way->path && pmw_addr_equal(&r->addr, &way->addr);
+}

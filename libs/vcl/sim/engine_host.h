@@ -7,6 +7,7 @@
 #define SIM_ENGINE_HOST_H
 
 #include "memory.h"
+#include "trial_checker.h"
 #include "vcl/engine.h"
 #include "world.h"
 
@@ -55,5 +56,7 @@ void engine_host_stop(struct engine_host *e);
 void engine_host_start(struct engine_host *e, const struct vcl_config *config);
 /* The process says goodbye and ends. */
 void engine_host_leave(struct engine_host *e);
+/* The server holds this to be the last path of the session that has proved itself (S18). */
+bool engine_host_believes(const struct engine_host *e, uint64_t session_id, const struct trial_way *way);
 
 #endif

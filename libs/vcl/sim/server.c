@@ -199,6 +199,7 @@ void server_init(struct server *server, struct simulation *sim, struct rng *rng)
 
 void server_crash(struct server *server, uint64_t start_at_us)
 {
+    checkers_server_restarts(&server->sim->checkers);
     struct application *app = &server->sim->application;
     trace_note(&app->world->trace, app->world->now_us, HOST_SERVER, "fault", "process dies");
     server->nb_crashes++;

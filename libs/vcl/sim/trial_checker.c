@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Bytes to a path on trial: see trial_checker.h. */
+ * Bytes to a path on trial: see trial_checker.h. What is sent was decided earlier: a control frame counts for the epoch
+ * that it carries, and one that carries none for what it answers. */
 #include "trial_checker.h"
 
 enum { FACTOR = 3 }; /* S18 */
@@ -9,31 +10,151 @@ static bool same(const struct trial_way *a, const struct trial_way *b)
     return a->addr.family != 0 && a->path == b->path && pmw_addr_equal(&a->addr, &b->addr);
 }
 
-void trial_watch_resume(struct trial_watch *w, uint32_t epoch, const struct trial_way *from)
+static void prove(struct trial_watch *w)
+{
+    w->proved = true;
+    w->first = false;
+    w->validated = w->way;
+}
+
+/* --- received ----------------------------------------------------------------------------------------------- */
+static void opener(struct trial_watch *w, const struct pmw_open *open, size_t len, const struct trial_way *from)
+{
+    struct trial_opener *free = NULL;
+    bool has_cookie = false;
+    for (int i = 0; i < PMW_COOKIE_BYTES; i++)
+        has_cookie |= open->cookie[i] != 0;
+    for (int i = TRIAL_OPENERS_MAX - 1; i >= 0; i--)
+        if (w->openers[i].way.addr.family == 0 || same(&w->openers[i].way, from))
+            free = &w->openers[i];
+    if (!free)
+        return;
+    free->way = *from;
+    free->bytes += len;
+    free->has_cookie |= has_cookie;
+}
+
+static void resumed(struct trial_watch *w, uint32_t epoch, const struct trial_way *from)
 {
     if (epoch <= w->epoch)
         return;
-    bool known = same(&w->validated, from);
-    *w = (struct trial_watch){.epoch = epoch, .way = *from, .validated = w->validated, .answered = known};
+    w->epoch = epoch;
+    w->challenge = 0;
+    w->first = false;
+    if (same(&w->validated, from)) {
+        w->proved = true;
+        w->way = *from;
+        return;
+    }
+    if (!w->proved && same(&w->way, from))
+        return;
+    w->proved = false;
+    w->way = *from;
+    w->since_epoch = epoch;
+    w->bytes_in = w->bytes_out = 0;
+    for (int i = 0; i < TRIAL_PROBES_MAX; i++)
+        w->probes[i].before = true;
 }
 
-void trial_watch_received(struct trial_watch *w, int type, size_t len, const struct trial_way *from)
+void trial_watch_received(struct trial_watch *w, const uint8_t *frame, size_t len, const struct trial_way *from,
+                          bool believed)
 {
-    if (w->epoch == 0 && (type == PMW_DATA || type == PMW_ACK)) /* the first path: its client knows a CID */
-        w->validated = *from;
-    if (!same(&w->way, from))
+    struct pmw_open open;
+    struct pmw_resume resume;
+    struct pmw_probe probe;
+    struct pmw_path response;
+    int type = pmw_type_of(frame, len);
+    if (w->way.addr.family == 0 && type == PMW_OPEN && pmw_open_decode(frame, len, &open) >= 0)
+        opener(w, &open, len, from);
+    if (type == PMW_RESUME && pmw_resume_decode(frame, len, &resume) >= 0)
+        resumed(w, resume.epoch, from);
+    if (type == PMW_PROBE && pmw_probe_decode(frame, len, &probe) >= 0 && probe.epoch == 0)
+        w->probes[w->nb_probes++ % TRIAL_PROBES_MAX] = (struct trial_probe){.way = *from, .nonce = probe.nonce};
+    if (w->proved || !same(&w->way, from))
         return;
     w->bytes_in += len;
-    if (type == PMW_PATH_RESPONSE) {
-        w->answered = true;
-        w->validated = w->way;
+    if ((type == PMW_DATA || type == PMW_ACK) && w->first && believed)
+        prove(w);
+    if (type == PMW_PATH_RESPONSE && pmw_path_decode(frame, len, &response) >= 0 && w->challenge != 0 &&
+        response.challenge == w->challenge && believed)
+        prove(w);
+}
+
+/* --- sent --------------------------------------------------------------------------------------------------- */
+static void open_answered(struct trial_watch *w, const struct trial_way *to)
+{
+    if (w->way.addr.family != 0) {
+        w->first = w->first && same(&w->way, to);
+        return;
+    }
+    w->way = *to;
+    w->first = true;
+    for (int i = 0; i < TRIAL_OPENERS_MAX; i++)
+        if (same(&w->openers[i].way, to)) {
+            w->bytes_in = w->openers[i].bytes;
+            if (w->openers[i].has_cookie)
+                prove(w);
+        }
+}
+
+/* The epoch in which the server decided to send it; UINT32_MAX: just now. challenge: what it asks, 0 for nothing. */
+static uint32_t decided_in(const uint8_t *frame, size_t len, uint64_t *challenge)
+{
+    struct pmw_resume_ack resume_ack;
+    struct pmw_open_ack open_ack;
+    struct pmw_probe probe;
+    struct pmw_path path;
+    *challenge = 0;
+    switch (pmw_type_of(frame, len)) {
+    case PMW_OPEN_ACK:
+        return pmw_open_ack_decode(frame, len, &open_ack) >= 0 ? open_ack.epoch : UINT32_MAX;
+    case PMW_RESUME_ACK:
+        if (pmw_resume_ack_decode(frame, len, &resume_ack) < 0)
+            return UINT32_MAX;
+        *challenge = resume_ack.challenge;
+        return resume_ack.epoch;
+    case PMW_PATH_CHALLENGE:
+        if (pmw_path_decode(frame, len, &path) < 0)
+            return UINT32_MAX;
+        *challenge = path.challenge;
+        return path.epoch;
+    case PMW_PROBE:
+    case PMW_ECHO:
+        return pmw_probe_decode(frame, len, &probe) >= 0 ? probe.epoch : UINT32_MAX;
+    default:
+        return UINT32_MAX;
     }
 }
 
-bool trial_watch_sent(struct trial_watch *w, size_t len, const struct trial_way *to)
+static bool answers_probe_before(struct trial_watch *w, const uint8_t *frame, size_t len, const struct trial_way *to)
 {
-    if (w->answered || !same(&w->way, to))
+    struct pmw_probe echo;
+    if (pmw_probe_decode(frame, len, &echo) < 0)
+        return false;
+    for (int i = 0; i < TRIAL_PROBES_MAX; i++) {
+        struct trial_probe *p = &w->probes[i];
+        if (p->nonce == echo.nonce && same(&p->way, to)) {
+            p->way.addr.family = 0;
+            return p->before;
+        }
+    }
+    return w->nb_probes > TRIAL_PROBES_MAX; /* maybe it was overwritten */
+}
+
+bool trial_watch_sent(struct trial_watch *w, const uint8_t *frame, size_t len, const struct trial_way *to)
+{
+    uint64_t challenge;
+    int type = pmw_type_of(frame, len);
+    uint32_t epoch = decided_in(frame, len, &challenge);
+    bool before = epoch < w->since_epoch;
+    if (type == PMW_OPEN_ACK)
+        open_answered(w, to);
+    if (type == PMW_ECHO && epoch == 0)
+        before = answers_probe_before(w, frame, len, to);
+    if (w->proved || before || !same(&w->way, to))
         return true;
+    if (challenge != 0 && (epoch == w->epoch || w->epoch == 0))
+        w->challenge = challenge;
     w->bytes_out += len;
     return w->bytes_out <= FACTOR * w->bytes_in;
 }

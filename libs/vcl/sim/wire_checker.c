@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * I3 on the wire: which epoch and path each frame of a session uses, at the client and at the server: see checkers.h.
  */
+#include "frames.h"
 #include "simulation.h"
 
 #include <string.h>
@@ -146,64 +147,6 @@ void checkers_client_sent(struct simulation *sim, uint64_t now, const struct vcl
 }
 
 /* --- at the server ---------------------------------------------------------------------------------------- */
-/* addr: the client's, as the batch's entry or the datagram has it. */
-typedef void frame_visitor(struct simulation *sim, const uint8_t *frame, size_t len, uint16_t path,
-                           const struct pmw_addr *addr);
-
-/* --- bindings (T6): what short entries mean ------------------------------------------------------------------- */
-static struct binding_seen *binding_slot(struct checkers *k, uint16_t helper_id, uint32_t index, uint8_t generation)
-{
-    return &k->bindings[((helper_id * 31u + index) * 16u + (generation & 15u)) % BINDINGS_MAX];
-}
-
-static void bindings_learn(struct checkers *k, const struct pmw_trunk *trunk, const uint8_t *buf, size_t len)
-{
-    struct pmw_any_entry entry;
-    for (size_t at = PMW_TRUNK_HEADER_BYTES; pmw_entry_next(buf, len - PMW_TRUNK_TAG_BYTES, &at, &entry) == 1;) {
-        if (entry.kind != PMW_ENTRY_BIND)
-            continue;
-        const struct pmw_bind *b = &entry.bind;
-        *binding_slot(k, trunk->helper_id, b->index, b->generation) =
-            (struct binding_seen){.helper_id = trunk->helper_id,
-                                  .index = b->index,
-                                  .incarnation = trunk->incarnation,
-                                  .generation = (uint8_t)(b->generation & 15),
-                                  .cid = b->cid,
-                                  .client = b->client};
-    }
-}
-
-/* Calls visit for the C-frame, or for each of the batch. A batch names its helper itself: its address may be that of a
- * replayed copy until the helper's next batch. */
-static void each_frame(struct simulation *sim, const uint8_t *buf, size_t len, uint16_t path,
-                       const struct pmw_addr *addr, frame_visitor *visit)
-{
-    struct pmw_trunk trunk;
-    struct pmw_any_entry entry;
-    if (pmw_type_of(buf, len) != PMW_TRUNK) {
-        visit(sim, buf, len, path, addr);
-        return;
-    }
-    if (pmw_trunk_decode(buf, len, &trunk) < 0)
-        return;
-    size_t at = PMW_TRUNK_HEADER_BYTES;
-    while (pmw_entry_next(buf, len - PMW_TRUNK_TAG_BYTES, &at, &entry) == 1) {
-        if (entry.kind == PMW_ENTRY_SHORT) {
-            const struct pmw_short *e = &entry.as_short;
-            const struct binding_seen *b = binding_slot(&sim->checkers, trunk.helper_id, e->index, e->generation);
-            uint8_t frame[PMW_FRAME_BYTES_BASE];
-            int frame_len = b->helper_id == trunk.helper_id && b->index == e->index && b->generation == e->generation
-                                ? pmw_short_to_frame(frame, sizeof frame, e, b->cid)
-                                : 0;
-            if (frame_len > 0) {
-                sim->checkers.short_entries_checked++;
-                visit(sim, frame, (size_t)frame_len, trunk.helper_id, &b->client);
-            }
-        } else if (entry.kind == PMW_ENTRY_LONG_V4 || entry.kind == PMW_ENTRY_LONG_V6)
-            visit(sim, entry.as_long.frame, entry.as_long.frame_len, trunk.helper_id, &entry.as_long.client);
-    }
-}
-
 /* The epoch that the server must know: RESUMEs of a herd wait for their turn (S20). */
 static uint32_t told_epoch(const struct simulation *sim, const struct session_record *s)
 {
@@ -226,8 +169,7 @@ static void check_trial(struct simulation *sim, const uint8_t *frame, size_t len
                         const struct pmw_addr *to)
 {
     struct session_record *s = frame_session(&sim->checkers, frame, len);
-    /* Addresses that are not the client's: those that a copy of its frames came from. */
-    if (s && host_of_addr(to) != s->client_host && !trial_watch_sent(&s->trial, len, &(struct trial_way){path, *to}))
+    if (s && !trial_watch_sent(&s->trial, frame, len, &(struct trial_way){path, *to}))
         verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_I6,
                      "session %016llx: %llu bytes to a path on trial that sent %llu", (unsigned long long)s->id,
                      (unsigned long long)s->trial.bytes_out, (unsigned long long)s->trial.bytes_in);
@@ -305,7 +247,7 @@ void checkers_server_sent(struct simulation *sim, uint64_t now, const struct vcl
     if (path != receiver && sim->scenario.net.replay_ppm == 0)
         verdict_fail(&sim->world.verdict, now, RULE_I3, "the server sends a datagram of path %u to the helper %u", path,
                      receiver);
-    each_frame(sim, out->bytes, out->len, path, &out->to, server_frame_sent);
+    frames_each(sim, out->bytes, out->len, path, &out->to, server_frame_sent);
 }
 
 /* S18: where the server may return to. */
@@ -329,7 +271,7 @@ static void server_frame_received(struct simulation *sim, const uint8_t *frame, 
     struct session_record *of;
     struct trial_way way = {path, *addr};
     if (pmw_type_of(frame, len) != PMW_RESUME && (of = frame_session(k, frame, len)))
-        trial_watch_received(&of->trial, pmw_type_of(frame, len), len, &way);
+        trial_watch_received(&of->trial, frame, len, &way, engine_host_believes(&sim->server.engine, of->id, &way));
     if (pmw_frame_decode(frame, len, &flow) >= 0 && (of = cid_session(k, flow.cid)))
         of->validated_paths |= path_bit(path); /* S18: the first path, by what its client sends */
     if (pmw_type_of(frame, len) == PMW_PATH_RESPONSE) {
@@ -342,8 +284,7 @@ static void server_frame_received(struct simulation *sim, const uint8_t *frame, 
     if (!s || !s->at_server || !resume_is_noted(k, frame, len))
         return;
     k->resumes_checked++;
-    trial_watch_resume(&s->trial, resume.epoch, &way);
-    trial_watch_received(&s->trial, PMW_RESUME, len, &way);
+    trial_watch_received(&s->trial, frame, len, &way, false);
     k->nb_herd = k->herd_ms == sim->world.now_us / 1000 ? k->nb_herd + 1 : 1;
     k->herd_ms = sim->world.now_us / 1000;
     if (k->nb_herd > HERD_MIN)
@@ -357,16 +298,28 @@ static void server_frame_received(struct simulation *sim, const uint8_t *frame, 
     }
 }
 
+/* The engine has just been given a batch: did it take it? */
+static bool batch_was_read(struct simulation *sim)
+{
+    struct vcl_stats stats;
+    vcl_engine_stats(sim->server.engine.engine, &stats);
+    bool was = stats.trunk_batches_in != sim->checkers.nb_batches_read;
+    sim->checkers.nb_batches_read = stats.trunk_batches_in;
+    return was;
+}
+
 void checkers_server_received(struct simulation *sim, uint64_t now, const struct datagram *in, int drop)
 {
-    bool batch_refused = drop == VCL_DROP_TRUNK_TAG || drop == VCL_DROP_TRUNK_REPLAY || drop == VCL_DROP_TRUNK_ENTRY ||
-                         drop == VCL_DROP_MALFORMED || drop == VCL_DROP_LIMIT;
     struct pmw_trunk trunk;
-    if (!batch_refused && pmw_type_of(in->bytes, in->len) == PMW_TRUNK &&
-        pmw_trunk_decode(in->bytes, in->len, &trunk) >= 0)
-        bindings_learn(&sim->checkers, &trunk, in->bytes, in->len);
-    if (!batch_refused)
-        each_frame(sim, in->bytes, in->len, 0, &in->from, server_frame_received);
+    if (pmw_type_of(in->bytes, in->len) == PMW_TRUNK) { /* what it drops of a batch says nothing of the rest */
+        if (!batch_was_read(sim) || pmw_trunk_decode(in->bytes, in->len, &trunk) < 0)
+            return;
+        checkers_trunk_begins(&sim->checkers, &trunk);
+        frames_bind(&sim->checkers, &trunk, in->bytes, in->len);
+    } else if (drop == VCL_DROP_MALFORMED || drop == VCL_DROP_LIMIT) {
+        return;
+    }
+    frames_each(sim, in->bytes, in->len, 0, &in->from, server_frame_received);
 }
 
 /* --- what engines say of themselves -------------------------------------------------------------------------- */
