@@ -12,16 +12,13 @@ from postman_cli.demo.stack import Stack
 pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
 
 CHECKED_BYTES_MAX, BARE_BYTES_MAX = 12, 8
-SHORT_SHARE_MIN = 0.5
-"""The rest waits for its binding, was sent again, or opens a window: how much that is depends on the machine's load."""
 
 
 def test_a_message_has_at_most_12_header_bytes_and_8_without_its_check(stack: Stack) -> None:
     stack.helpers.pop("h2").stop(timeout_s=60)  # which of two the client uses would be the registry's choice
     outcome = header.measure(Request(print, connections=64, requests=20_000), stack)
-    assert outcome.faults == []
+    assert outcome.faults == [], outcome.facts
     found = {figure.metric: figure.value or 0 for figure in outcome.figures}
     for way in ("requests", "replies"):
-        assert found[f"{way}: messages in short entries"] >= SHORT_SHARE_MIN
-        assert found[f"{way}: header of a message with its check, p50"] <= CHECKED_BYTES_MAX
-        assert found[f"{way}: header of a message without its check, p50"] <= BARE_BYTES_MAX
+        assert found[f"{way}: quiet message with its check, mean"] <= CHECKED_BYTES_MAX, outcome.facts
+        assert found[f"{way}: quiet message without its check, mean"] <= BARE_BYTES_MAX, outcome.facts

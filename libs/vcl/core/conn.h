@@ -79,7 +79,6 @@ struct vcl_conn {
     bool want_open, token_refused, want_reset;
     bool backlogged, released, lingering, aborted, expired, peer_knows_reset;
     bool resume_wait; /* listed in a RESUME that is not answered */
-    bool force_long;  /* S22: its short frames do not arrive though the path works; until the next move */
     uint8_t nb_opens_sent, nb_resets_sent;
     uint16_t port;                                     /* the client's virtual port */
     uint32_t slot;                                     /* server */
@@ -158,8 +157,10 @@ bool vcl__seal_open(struct vcl_conn *c, struct pmw_frame *f, const uint8_t *buf,
                     const struct pmw_check_seed *seed);
 
 /* --- short_frame.c --- */
-void vcl__short_begin(struct vcl_conn *c);                               /* the connection is open */
-void vcl__short_pause(struct vcl_conn *c);                               /* long frames for one PTO */
+void vcl__short_begin(struct vcl_conn *c); /* the connection is open */
+void vcl__short_pause(struct vcl_conn *c); /* long frames for one PTO */
+void vcl__short_on_delivered(struct vcl_conn *c, const struct sentmap_ack *a);
+void vcl__short_trust(struct vcl_conn *c); /* all that was held against it was another path's */
 void vcl__short_on_frame(struct vcl_conn *c, const struct pmw_frame *f); /* arrived, and its check holds */
 /* f is complete but for its check: makes it short, or takes note of what a long one tells. */
 void vcl__short_or_long(struct vcl_conn *c, struct pmw_frame *f, uint64_t seq, uint32_t window);

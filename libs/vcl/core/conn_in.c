@@ -91,6 +91,7 @@ static void on_delivered(struct vcl_conn *c, struct sentmap_ack *a, uint32_t byt
         vcl__session_on_rtt(s, rtt_us);
     c->pto_count = 0;
     c->pto_credit = 0;
+    vcl__short_on_delivered(c, a);
     vcl__rack_on_ack(&c->rack, &c->sent, a);
     if (vcl__rack_was_spurious(a))
         vcl__cc_undo(&c->cc);

@@ -104,8 +104,7 @@ static void pto_fired(struct vcl_conn *c)
     }
     vcl__sentmap_mark_lost(&c->sent, oldest);
     c->pto_credit = 1;
-    if (c->pto_count >= 2 && s->last_rx > first_sent_at) /* S22: the path serves others, not this one */
-        c->force_long = true;
+    c->shorts.asked |= oldest->tx == 0;
     if (s->dial != NULL) {
         vcl__dial_on_conn_pto(s, c->pto_count, first_sent_at);
         if (c->pto_count % ASK_PTOS == 0)

@@ -253,7 +253,7 @@ void vcl__dial_resumed(struct vcl_session *s)
         } else if (vcl__conn_is_live(c->state)) {
             vcl__cc_reset(&c->cc, c->sent.next_order); /* C5 */
             c->pto_count = 0;
-            c->force_long = false; /* another helper, other bindings */
+            vcl__short_trust(c); /* another helper, other bindings */
             vcl__conn_arm(c);
         }
         vcl__conn_kick(c);

@@ -146,7 +146,7 @@ static void moved(struct vcl_session *s)
     s->moves++;
     s->e->stats.path_moves++;
     struct list *n, *tmp;
-    list_each(n, tmp, &s->conns) container_of(n, struct vcl_conn, in_session)->force_long = false;
+    list_each(n, tmp, &s->conns) vcl__short_trust(container_of(n, struct vcl_conn, in_session));
 }
 
 bool vcl__plan_on_resume_ack(struct vcl_session *s, const struct pmw_resume_ack *a)

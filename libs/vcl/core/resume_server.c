@@ -27,7 +27,7 @@ static void move(struct vcl_session *s, const struct route *from, uint32_t epoch
             vcl__sentmap_restart(&c->sent, s->e->now);
             vcl__cc_reset(&c->cc, c->sent.next_order);
             c->pto_count = 0;
-            c->force_long = false;
+            vcl__short_trust(c);
             vcl__short_pause(c);
             vcl__conn_arm(c);
         }

@@ -25,7 +25,7 @@ CONTROL = {0xC2: 6, 0xC3: 6, 0xC4: 6, 0xC5: 7}
 """Kinds of control entries of one size: their bytes. BIND depends on the family of its address."""
 BIND, BIND_BYTES = 0xC1, {4: 21, 6: 33}
 FRAME_HEADER_BYTES, SHORT_FRAME_HEADER_BYTES, CHECK_BYTES, SEAL_BYTES = 24, 16, 4, 20
-FLAG_SEALED, FLAG_SACK, FLAG_SHORT = 0x40, 0x20, 0x02
+FLAG_SEALED, FLAG_SACK, FLAG_RESEND, FLAG_SHORT = 0x40, 0x20, 0x08, 0x02
 DATA, ACK = 0, 1
 
 
@@ -41,6 +41,9 @@ class TrunkEntry:
     payload: int
     check: int
     header: int
+    connection: int = 0  # its id; of a short entry the index of its binding, of BIND both
+    index: int = 0
+    resent: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,16 +53,17 @@ class TrunkBatch:
     source_port: int
     length: int
     entries: tuple[TrunkEntry, ...]
+    at_s: float  # by the clock of the day
 
 
-def datagrams(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """(source port, destination port, payload) of each UDP datagram that was captured whole."""
+def datagrams(path: Path) -> Iterator[tuple[float, int, int, bytes]]:
+    """(time, source port, destination port, payload) of each UDP datagram that was captured whole."""
     raw = path.read_bytes()
     if len(raw) < PCAP_HEAD.size or PCAP_HEAD.unpack_from(raw)[0] != PCAP_MAGIC:
         raise CaptureError(f"{path} is no pcap file of this machine's byte order")
     at = PCAP_HEAD.size
     while at + PCAP_RECORD.size <= len(raw):
-        _, _, captured, length = PCAP_RECORD.unpack_from(raw, at)
+        second, microsecond, captured, length = PCAP_RECORD.unpack_from(raw, at)
         frame = raw[at + PCAP_RECORD.size : at + PCAP_RECORD.size + captured]
         at += PCAP_RECORD.size + captured
         if captured < length or len(frame) < captured or int.from_bytes(frame[12:14], "big") != IPV4:
@@ -68,14 +72,14 @@ def datagrams(path: Path) -> Iterator[tuple[int, int, bytes]]:
         head = (ip[0] & 15) * 4
         if ip[9] == UDP:
             source, target, udp_bytes = struct.unpack_from(">HHH", ip, head)
-            yield source, target, ip[head + UDP_BYTES : head + udp_bytes]
+            yield second + microsecond / 1e6, source, target, ip[head + UDP_BYTES : head + udp_bytes]
 
 
 def batches(path: Path, trunk_port: int) -> Iterator[TrunkBatch]:
     """All batches to and from this port of a helper."""
-    for source, target, payload in datagrams(path):
+    for at_s, source, target, payload in datagrams(path):
         if trunk_port in (source, target) and payload and payload[0] & 31 == TRUNK_TYPE:
-            yield TrunkBatch(source, len(payload), tuple(entries(payload)))
+            yield TrunkBatch(source, len(payload), tuple(entries(payload)), at_s)
 
 
 def entries(batch: bytes) -> Iterator[TrunkEntry]:
@@ -100,12 +104,13 @@ def _short(batch: bytes, at: int) -> tuple[int, TrunkEntry]:
     first = batch[at]
     is_ack, sealed, wide = first & 0x20, first & 0x10, first & 0x08
     header = 1 + (2 if wide else 1) + 1 + 2 + 2
+    index = (first & 7) << 8 * (2 if wide else 1) | int.from_bytes(batch[at + 1 : at + (3 if wide else 2)], "big")
     payload = 0
     if not is_ack:
         payload = batch[at + header]
         header += 1
     check = SEAL_BYTES if sealed else CHECK_BYTES
-    return header + payload + check, TrunkEntry("short", payload, check, header)
+    return header + payload + check, TrunkEntry("short", payload, check, header, index=index)
 
 
 def _other(batch: bytes, at: int) -> tuple[int, TrunkEntry]:
@@ -116,6 +121,10 @@ def _other(batch: bytes, at: int) -> tuple[int, TrunkEntry]:
     if kind == BIND:
         family = batch[at + 6]
         length = BIND_BYTES.get(family, 0)
+        connection = int.from_bytes(batch[at + length - 8 : at + length], "big")
+        if length > 0:
+            index = int.from_bytes(batch[at + 1 : at + 5], "big")
+            return length, TrunkEntry("control", 0, 0, length, connection, index)
     else:
         length = CONTROL.get(kind, 0)
     if length == 0:
@@ -135,4 +144,5 @@ def _frame(frame: bytes, before: int) -> TrunkEntry:
     payload = len(frame) - header - check
     if payload < 0:
         raise CaptureError("a frame is shorter than its header")
-    return TrunkEntry("long", payload, check, before + header)
+    connection = int.from_bytes(frame[4:12], "big")
+    return TrunkEntry("long", payload, check, before + header, connection, resent=bool(flags & FLAG_RESEND))
