@@ -9,17 +9,9 @@
 #include <string.h>
 
 enum {
-    RESUME_BURST = 16,          /* S20 */
-    RESUME_GAP_US = 200,        /* S20: 32 connections each: 160,000 connections a second */
-    RESUMES_WAITING_MAX = 1024, /* about 1 MB; a client repeats what was dropped */
+    RESUME_BURST = 16,   /* S20 */
+    RESUME_GAP_US = 200, /* S20: 32 connections each: 160,000 connections a second */
     MS_US = 1000,
-};
-
-struct waiting_resume {
-    struct list node;
-    struct route from;
-    uint16_t len;
-    uint8_t bytes[];
 };
 
 void vcl__herd_init(struct vcl_engine *e)

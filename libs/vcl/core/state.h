@@ -29,6 +29,13 @@
 #include "trunk.h"
 #include "vcl/engine.h"
 
+enum { RESUMES_WAITING_MAX = 1024 }; /* S20: about 1 MB; a client repeats what was dropped */
+struct waiting_resume {
+    struct list node;
+    struct route from;
+    uint16_t len;
+    uint8_t bytes[];
+};
 struct herd {            /* S20 */
     uint64_t sent_at;    /* client: of the newest RESUME frame */
     uint8_t nb_tokens;   /* client: frames that may leave at once */

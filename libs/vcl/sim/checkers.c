@@ -209,6 +209,12 @@ void checkers_trunk_begins(struct checkers *k, const struct pmw_trunk *trunk)
     k->newest_batch[helper].seq = 0;
 }
 
+uint32_t checkers_helper_incarnation(const struct checkers *k, uint16_t helper_id)
+{
+    unsigned helper = (unsigned)(helper_id - host_helper_id(HOST_HELPER));
+    return helper < HELPERS_MAX ? k->newest_batch[helper].helper_incarnation : 0;
+}
+
 bool checkers_is_repeated(struct checkers *k, const struct pmw_trunk *trunk)
 {
     unsigned helper = (unsigned)(trunk->helper_id - host_helper_id(HOST_HELPER));

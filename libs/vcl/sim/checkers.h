@@ -12,7 +12,7 @@
 
 struct simulation;
 
-enum { SESSIONS_MAX = 64, CIDS_MAX = 1024, BINDINGS_MAX = 4096, RESUMES_MAX = 4096 };
+enum { SESSIONS_MAX = 64, CIDS_MAX = 1024, BINDINGS_MAX = 65536, RESUMES_MAX = 4096 };
 
 /* What has been seen of one session. */
 struct session_record {
@@ -26,13 +26,11 @@ struct session_record {
     uint32_t open_epoch;         /* highest that an OPEN of the client carried */
     struct trial_watch trial;
     uint8_t client_host;
-    uint16_t server_path;     /* where the server sent at server_epoch */
-    uint64_t validated_paths; /* where it may return to (S18): bit per path */
-    uint64_t delivered_at_us; /* of delivered_epoch */
-    uint32_t resumed_epoch;   /* of the client's RESUMEs that were not planned */
-    uint32_t reverted_epoch;  /* in which it did, the last time */
-    uint32_t client_epoch;    /* as the client's engine said it last */
-    uint64_t moved_at_us;     /* when the client last raised its epoch */
+    uint16_t server_path;   /* where the server sent at server_epoch */
+    uint32_t told_epoch;    /* delivered before the RESUMEs that wait at the server (S20) */
+    uint32_t resumed_epoch; /* of the client's RESUMEs that were not planned */
+    uint32_t client_epoch;  /* as the client's engine said it last */
+    uint64_t moved_at_us;   /* when the client last raised its epoch */
     uint32_t moves;
 };
 
@@ -55,10 +53,8 @@ struct checkers {
     uint64_t resumes[RESUMES_MAX]; /* hashes of all RESUME frames that clients really sent */
     struct {
         uint32_t helper_incarnation, incarnation, seq;
-    } newest_batch[HELPERS_MAX];     /* of the server, to each helper */
-    uint64_t nb_batches_read;        /* by the server's process */
-    uint64_t herd_ms, herd_until_us; /* S20: so many RESUMEs in one millisecond that the server may let some wait */
-    uint32_t nb_herd;
+    } newest_batch[HELPERS_MAX]; /* of the server, to each helper */
+    uint64_t nb_batches_read;    /* by the server's process */
     uint64_t server_frames_checked, resumes_checked;
     bool stale_plant; /* planted fault: server frames are read as if of an older epoch */
 };
@@ -70,7 +66,8 @@ void checkers_client_sent(struct simulation *sim, uint64_t now, const struct vcl
 void checkers_server_sent(struct simulation *sim, uint64_t now, const struct vcl_datagram *out);
 void checkers_server_received(struct simulation *sim, uint64_t now, const struct datagram *in, int drop);
 /* T8: what a helper missed is sent to it again as it was, however old its epochs are by then. */
-void checkers_trunk_begins(struct checkers *k, const struct pmw_trunk *trunk); /* maybe: its batch was read */
+void checkers_trunk_begins(struct checkers *k, const struct pmw_trunk *trunk);      /* maybe: its batch was read */
+uint32_t checkers_helper_incarnation(const struct checkers *k, uint16_t helper_id); /* of its batch read last */
 void checkers_server_restarts(struct checkers *k);
 bool checkers_is_repeated(struct checkers *k, const struct pmw_trunk *trunk);
 /* Compares sessions as the engines describe them with what was seen on the wire. */

@@ -219,3 +219,29 @@ bool engine_host_believes(const struct engine_host *e, uint64_t session_id, cons
     const struct route *r = &s->trial.validated;
     return (r->trunk ? r->trunk->helper_id : 0) == way->path && pmw_addr_equal(&r->addr, &way->addr);
 }
+
+bool engine_host_resume_waits(const struct engine_host *e, uint64_t session_id, uint32_t below_epoch)
+{
+    struct list *n, *tmp;
+    struct pmw_resume r;
+    if (!e->engine || e->engine->herd.nb_waiting == 0)
+        return false;
+    list_each(n, tmp, &e->engine->herd.waiting)
+    {
+        const struct waiting_resume *w = container_of(n, struct waiting_resume, node);
+        if (pmw_resume_decode(w->bytes, w->len, &r) >= 0 && r.session_id == session_id && r.epoch < below_epoch &&
+            (r.flags & PMW_RESUME_PLANNED) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool engine_host_lost_resume(const struct engine_host *e, uint64_t session_id, uint32_t epoch)
+{
+    const struct vcl_session *s = vcl__session_find(e->engine, session_id);
+    if (!s)
+        return true;
+    if (s->epoch >= epoch || engine_host_resume_waits(e, session_id, UINT32_MAX))
+        return false;
+    return e->memory.failures > 0 || e->engine->herd.nb_waiting >= RESUMES_WAITING_MAX;
+}

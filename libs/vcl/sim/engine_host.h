@@ -56,6 +56,10 @@ void engine_host_stop(struct engine_host *e);
 void engine_host_start(struct engine_host *e, const struct vcl_config *config);
 /* The process says goodbye and ends. */
 void engine_host_leave(struct engine_host *e);
+/* RESUMEs of the session, of epochs below that one, wait for their turn (S20). */
+bool engine_host_resume_waits(const struct engine_host *e, uint64_t session_id, uint32_t below_epoch);
+/* The server has just read one, and it had no room for it or does not know its session. */
+bool engine_host_lost_resume(const struct engine_host *e, uint64_t session_id, uint32_t epoch);
 /* The server holds this to be the last path of the session that has proved itself (S18). */
 bool engine_host_believes(const struct engine_host *e, uint64_t session_id, const struct trial_way *way);
 

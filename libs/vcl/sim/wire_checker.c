@@ -6,14 +6,7 @@
 
 #include <string.h>
 
-enum {
-    HERD_MIN = 32,   /* half of what a server answers in a millisecond (S20) */
-    HERD_US = 50000, /* until all that wait are answered */
-};
-enum {
-    PATH_UNKNOWN = 0xffff,
-    RESUME_WAIT_US_MAX = 1000000, /* S20: 1,024 frames may wait at a server for some ms; it may be paused then */
-};
+enum { PATH_UNKNOWN = 0xffff };
 
 static void fail(struct simulation *sim, const char *what, uint64_t session_id, uint64_t seen, uint64_t known)
 {
@@ -29,11 +22,6 @@ void checkers_session(struct checkers *k, uint64_t session_id, unsigned client_h
                                                             .client_host = (uint8_t)client_host,
                                                             .server_path = PATH_UNKNOWN,
                                                             .path_of_epoch_sent = PATH_UNKNOWN};
-}
-
-static uint64_t path_bit(uint16_t path)
-{
-    return UINT64_C(1) << path % 64;
 }
 
 static struct session_record *session_find(struct checkers *k, uint64_t session_id)
@@ -138,9 +126,6 @@ void checkers_client_sent(struct simulation *sim, uint64_t now, const struct vcl
         client_epoch(sim, s, now, &resume);
         resume_note(&sim->checkers, out->bytes, out->len);
         break;
-    case PMW_PATH_RESPONSE:
-        resume_note(&sim->checkers, out->bytes, out->len);
-        break;
     default:
         break;
     }
@@ -150,7 +135,13 @@ void checkers_client_sent(struct simulation *sim, uint64_t now, const struct vcl
 /* The epoch that the server must know: RESUMEs of a herd wait for their turn (S20). */
 static uint32_t told_epoch(const struct simulation *sim, const struct session_record *s)
 {
-    return sim->world.now_us - s->delivered_at_us > RESUME_WAIT_US_MAX ? s->delivered_epoch : 0;
+    return engine_host_resume_waits(&sim->server.engine, s->id, UINT32_MAX) ? s->told_epoch : s->delivered_epoch;
+}
+
+/* S18: where the server returns to when a trial fails. */
+static bool is_way_back(const struct session_record *s, uint16_t path, const struct pmw_addr *addr)
+{
+    return s->trial.validated.path == path && pmw_addr_equal(&s->trial.validated.addr, addr);
 }
 
 /* The session that a frame belongs to, by the id that all frames have at the same place; NULL: of none. */
@@ -199,20 +190,19 @@ static void server_flow_frame(struct simulation *sim, const struct pmw_frame *f,
     } else if (epoch > s->server_epoch) {
         s->server_epoch = epoch;
         s->server_path = path;
-    } else if (path != s->server_path && (s->validated_paths & path_bit(path)) != 0 && s->reverted_epoch != epoch) {
-        s->reverted_epoch = epoch; /* S18: the trial of the other path failed */
+    } else if (path != s->server_path && is_way_back(s, path, addr)) {
         s->server_path = path;
     } else if (path != s->server_path) {
         fail(sim, "the server sends on another path than its epoch's", s->id, path, s->server_path);
     }
-    /* S3: an epoch has one address, that of its first RESUME. A NAT may give the client another; a copy may not. */
+    /* S3: an epoch has one address, that of its first RESUME, or the one before when the trial failed. */
     if (epoch == s->delivered_epoch && s->told_addr.family != 0 && !pmw_addr_equal(addr, &s->told_addr) &&
-        host_of_addr(addr) != s->client_host)
-        fail(sim, "the server sends to an address that only a copy of a RESUME came from", s->id, addr->port,
+        !is_way_back(s, path, addr))
+        fail(sim, "the server sends to an address that its epoch's first RESUME did not come from", s->id, addr->port,
              s->told_addr.port);
     /* Replayed copies from other addresses may be first, and then lead elsewhere until the client's next epoch. */
     if (sim->scenario.net.replay_ppm == 0 && epoch == s->sent_epoch && s->path_of_epoch_sent != PATH_UNKNOWN &&
-        path != s->path_of_epoch_sent && (s->validated_paths & path_bit(path)) == 0)
+        path != s->path_of_epoch_sent && !is_way_back(s, path, addr))
         fail(sim, "the server sends on another path than the client's RESUME named", s->id, path,
              s->path_of_epoch_sent);
 }
@@ -230,7 +220,6 @@ static void server_frame_sent(struct simulation *sim, const uint8_t *frame, size
     } else if (type == PMW_OPEN_ACK && pmw_open_ack_decode(frame, len, &ack) >= 0 &&
                (s = session_find(&sim->checkers, ack.session_id))) {
         s->at_server = true;
-        s->validated_paths |= path_bit(path); /* the first: by what the client sends on it */
         cid_learn(&sim->checkers, ack.cid, s);
     }
 }
@@ -247,18 +236,10 @@ void checkers_server_sent(struct simulation *sim, uint64_t now, const struct vcl
     if (path != receiver && sim->scenario.net.replay_ppm == 0)
         verdict_fail(&sim->world.verdict, now, RULE_I3, "the server sends a datagram of path %u to the helper %u", path,
                      receiver);
-    frames_each(sim, out->bytes, out->len, path, &out->to, server_frame_sent);
-}
-
-/* S18: where the server may return to. */
-static void path_response_received(struct checkers *k, const uint8_t *frame, size_t len)
-{
-    struct pmw_path response;
-    if (pmw_path_decode(frame, len, &response) < 0 || !resume_is_noted(k, frame, len))
-        return;
-    struct session_record *s = session_find(k, response.session_id);
-    if (s)
-        s->validated_paths |= path_bit(response.helper_id);
+    uint32_t nb_unknown = frames_each(sim, out->bytes, out->len, path, &out->to, server_frame_sent);
+    if (nb_unknown > 0)
+        verdict_fail(&sim->world.verdict, now, RULE_I2, "the server sends helper %u %u short entries of no binding",
+                     path, nb_unknown);
 }
 
 /* An authentic RESUME counts from the moment the server has read it; a planned one is first to be proved (S19). */
@@ -267,33 +248,24 @@ static void server_frame_received(struct simulation *sim, const uint8_t *frame, 
 {
     struct checkers *k = &sim->checkers;
     struct pmw_resume resume;
-    struct pmw_frame flow;
     struct session_record *of;
     struct trial_way way = {path, *addr};
     if (pmw_type_of(frame, len) != PMW_RESUME && (of = frame_session(k, frame, len)))
         trial_watch_received(&of->trial, frame, len, &way, engine_host_believes(&sim->server.engine, of->id, &way));
-    if (pmw_frame_decode(frame, len, &flow) >= 0 && (of = cid_session(k, flow.cid)))
-        of->validated_paths |= path_bit(path); /* S18: the first path, by what its client sends */
-    if (pmw_type_of(frame, len) == PMW_PATH_RESPONSE) {
-        path_response_received(k, frame, len);
-        return;
-    }
     if (pmw_type_of(frame, len) != PMW_RESUME || pmw_resume_decode(frame, len, &resume) < 0)
         return;
     struct session_record *s = session_find(k, resume.session_id);
-    if (!s || !s->at_server || !resume_is_noted(k, frame, len))
+    if (!s || !s->at_server || !resume_is_noted(k, frame, len) || resume.helper_id != path ||
+        resume.server_id != sim->identity.server_id)
         return;
     k->resumes_checked++;
     trial_watch_received(&s->trial, frame, len, &way, false);
-    k->nb_herd = k->herd_ms == sim->world.now_us / 1000 ? k->nb_herd + 1 : 1;
-    k->herd_ms = sim->world.now_us / 1000;
-    if (k->nb_herd > HERD_MIN)
-        k->herd_until_us = sim->world.now_us + HERD_US;
-    if (sim->world.now_us < k->herd_until_us)
+    if (engine_host_lost_resume(&sim->server.engine, s->id, resume.epoch))
         return;
     if (resume.epoch > s->delivered_epoch && (resume.flags & PMW_RESUME_PLANNED) == 0) {
+        if (!engine_host_resume_waits(&sim->server.engine, s->id, resume.epoch))
+            s->told_epoch = s->delivered_epoch;
         s->delivered_epoch = resume.epoch;
-        s->delivered_at_us = sim->world.now_us;
         s->told_addr = resume.epoch > s->open_epoch ? *addr : (struct pmw_addr){0}; /* or an OPEN was first (S2) */
     }
 }
@@ -347,7 +319,7 @@ void checkers_server_session(struct simulation *sim, const struct connection *c,
     if (info.epoch < s->server_epoch || info.epoch < told_epoch(sim, s) || info.epoch > s->sent_epoch)
         fail(sim, "the server's session has another epoch than it was told", s->id, info.epoch, s->delivered_epoch);
     if (info.epoch == s->server_epoch && s->server_path != PATH_UNKNOWN && info.active_helper_id != s->server_path &&
-        (s->validated_paths & path_bit(info.active_helper_id)) == 0)
+        s->trial.validated.path != info.active_helper_id)
         fail(sim, "the server's session names another path than its frames take", s->id, info.active_helper_id,
              s->server_path);
 }
