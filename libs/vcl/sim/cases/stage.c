@@ -46,7 +46,8 @@ static void server_accept(struct stage *s)
     for (uint32_t i = 0; i < s->nb_accepted;) {
         struct stream *k = stream_of_cid(s, s->accepted[i].cid);
         if (k) {
-            assert_null(k->conn[SERVER]); /* I2: a connection is accepted once */
+            if (k->conn[SERVER])
+                verdict_fail(&s->world.verdict, s->world.now_us, RULE_I2, "stream %u: accepted twice", k->number);
             k->conn[SERVER] = s->accepted[i].conn;
             vcl_conn_set_user(k->conn[SERVER], k);
             s->accepted[i] = s->accepted[--s->nb_accepted];
