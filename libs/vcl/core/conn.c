@@ -24,14 +24,14 @@ struct vcl_conn *vcl__conn_new(struct vcl_session *s)
     c->e = e;
     c->s = s;
     c->timer.kind = TIMER_CONN;
-    struct list *nodes[] = {&c->in_session, &c->ready, &c->ack_node, &c->resume_node,
-                            &c->event_node, &c->place, &c->bindings, &c->unread_node};
+    struct list *nodes[] = {&c->in_session, &c->ready,    &c->ack_node,    &c->resume_node, &c->event_node,
+                            &c->place,      &c->bindings, &c->unread_node, &c->ask_node};
     for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
         list_init(nodes[i]);
     vcl__sendbuf_init(&c->snd, e->cfg.sndbuf_bytes);
     vcl__rcv_give(c);
     vcl__cc_init(&c->cc);
-    c->loss_at = VCL_NEVER;
+    c->loss_at = c->ask_at = VCL_NEVER;
     c->slot = SLOTS_MAX;
     list_push(&s->conns, &c->in_session);
     list_del(&s->of_client);
@@ -46,6 +46,7 @@ static void free_send_side(struct vcl_conn *c)
 {
     vcl__sendbuf_free(&c->snd, &c->e->mem);
     vcl__sentmap_free(&c->sent, &c->e->mem);
+    vcl__ask_end(c);
 }
 
 void vcl__conn_free(struct vcl_conn *c)

@@ -30,6 +30,8 @@ struct seal { /* W11: of one connection */
     void *block; /* as it was allocated: the contexts want 16 bytes of alignment, an allocator may give less */
 };
 
+enum ask_stage { ASK_NOT, ASK_FIRST, ASK_PAUSE, ASK_SECOND, ASK_MISSING }; /* ask.c */
+
 struct vcl_conn {
     struct vcl_engine *e;
     struct vcl_session *s;
@@ -85,7 +87,10 @@ struct vcl_conn {
     uint32_t resumed_epoch;                            /* server: RESUME of this epoch was applied */
     uint64_t open_before_at, open_sent_at, open_until; /* OPEN: the last but one copy, the last; when to give up */
     uint64_t pto_fired_at, reset_at;
-    uint64_t dead_at; /* end of the tombstone; of the patience with a peer that does not finish */
+    struct list ask_node; /* C4: session.ask.waiting */
+    enum ask_stage ask;
+    uint64_t ask_after, ask_at; /* waits for a proof that was sent after; when its next step is due, or VCL_NEVER */
+    uint64_t dead_at;           /* end of the tombstone; of the patience with a peer that does not finish */
     uint64_t last_data_tx, last_data_rx;
     uint64_t sent_bytes, received_bytes, resent_bytes;
     struct short_state shorts; /* W10 */

@@ -68,6 +68,7 @@ void vcl__conn_detect_lost(struct vcl_conn *c, struct sentmap_ack *a)
         vcl__conn_arm(c);
     if (a->nb_lost == 0)
         return;
+    c->e->stats.lost_by_order += a->nb_lost;
     vcl__cc_on_lost(&c->cc, a->lost_order, c->sent.next_order, vcl__mtu_payload(s));
     vcl__mtu_on_lost(s, a->lost_len, a->lost_tx_max);
 }
@@ -89,20 +90,24 @@ static void on_delivered(struct vcl_conn *c, struct sentmap_ack *a, uint32_t byt
     uint64_t rtt_us = rtt_shown(a);
     if (rtt_us > 0)
         vcl__session_on_rtt(s, rtt_us);
-    c->pto_count = 0;
+    vcl__ask_end(c);
     c->pto_credit = 0;
     vcl__short_on_delivered(c, a);
     vcl__rack_on_ack(&c->rack, &c->sent, a);
-    if (vcl__rack_was_spurious(a))
+    if (vcl__rack_was_spurious(a)) {
+        c->e->stats.lost_needlessly++;
         vcl__cc_undo(&c->cc);
+    }
     vcl__cc_on_delivered(&c->cc, &(struct cc_ack){.bytes = a->bytes_delivered,
                                                   .bytes_in_flight = bytes_in_flight,
                                                   .frame_bytes = vcl__mtu_payload(s),
                                                   .rtt_us = rtt_us > UINT32_MAX ? UINT32_MAX : (uint32_t)rtt_us,
                                                   .newest_order = a->newest_order,
                                                   .last_order = c->sent.next_order});
-    if (s->dial != NULL && a->newest_order != 0)
+    if (a->newest_order != 0 && s->dial != NULL)
         vcl__path_on_proof(s, a->newest_sent_at);
+    if (a->newest_order != 0)
+        vcl__ask_on_proof(s, a->newest_sent_at);
     vcl__conn_detect_lost(c, a);
 }
 
@@ -136,7 +141,7 @@ bool vcl__conn_on_peer_state(struct vcl_conn *c, uint64_t peer_rcv_nxt, uint64_t
         c->snd_edge = peer_rcv_nxt + window;
     vcl__sentmap_ack(&c->sent, peer_rcv_nxt, &r); /* not an RTT sample: the frames went by the path that died */
     if (r.nb_delivered > 0)
-        c->pto_count = 0;
+        vcl__ask_end(c);
     advance_una(c, peer_rcv_nxt);
     if (vcl__conn_is_live(c->state))
         vcl__conn_kick(c); /* nothing in flight any more, perhaps: no timer would send the rest */

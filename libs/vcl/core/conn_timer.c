@@ -2,7 +2,7 @@
  *
  * Timers of one connection:
  *   OPEN unanswered        open_client.c
- *   PTO                    oldest unacknowledged frame, doubled each time (C4)
+ *   PTO                    oldest unacknowledged frame, doubled each time; what the first one does: ask.c (C4)
  *   loss                   a frame that one sent later has overtaken (C4)
  *   pace                   the next frame of a large window (C5)
  *   keepalive              silence of a connection that asked for it (C11)
@@ -14,7 +14,10 @@
  */
 #include "state.h"
 
-enum { KEEPALIVES_MAX = 3 }; /* C11 */
+enum {
+    KEEPALIVES_MAX = 3, /* C11 */
+    BLIND_PTOS = 3,     /* C4: so many in a row, and the frame goes again whatever is known of the path */
+};
 
 static bool may_retransmit(const struct vcl_conn *c)
 {
@@ -29,7 +32,9 @@ static uint64_t pto_deadline(const struct vcl_conn *c)
     uint64_t from = oldest->sent_at > c->pto_fired_at ? oldest->sent_at : c->pto_fired_at;
     if (from < c->busy_until)
         from = c->busy_until; /* O3: that silence is no evidence */
-    return from + vcl__rtt_pto(&c->s->rtt, &c->s->limits, c->pto_count);
+    uint64_t pto = from + vcl__rtt_pto(&c->s->rtt, &c->s->limits, c->pto_count);
+    uint64_t ask = c->ask_at > c->busy_until ? c->ask_at : c->busy_until;
+    return ask < pto ? ask : pto;
 }
 
 static uint64_t loss_deadline(const struct vcl_conn *c)
@@ -86,27 +91,43 @@ void vcl__conn_arm(struct vcl_conn *c)
         vcl__timers_arm(&c->e->timers, &c->timer, at);
 }
 
+/* Taken for lost. What the first PTO in a row finds says nothing of congestion (as the probe of RFC 8985 7); nor does a
+ * window probe that meets a shut window. */
+static void repeat_oldest(struct vcl_conn *c)
+{
+    struct sent *oldest = vcl__sentmap_oldest(&c->sent);
+    if (c->pto_count >= 2 && sent_end(oldest) <= c->snd_edge) {
+        vcl__cc_on_lost(&c->cc, sentmap_order(&c->sent, oldest), c->sent.next_order, vcl__mtu_payload(c->s));
+        vcl__mtu_on_pto(c->s, oldest->len, oldest->first_sent_at);
+    }
+    c->shorts.asked |= oldest->tx == 0;
+    vcl__sentmap_mark_lost(&c->sent, oldest);
+    c->e->stats.lost_by_time++;
+    c->pto_credit = 1;
+    vcl__ask_stop(c);
+}
+
 static void pto_fired(struct vcl_conn *c)
 {
     struct vcl_engine *e = c->e;
     struct vcl_session *s = c->s;
     struct sent *oldest = vcl__sentmap_oldest(&c->sent);
-    uint64_t first_sent_at = oldest->first_sent_at;
+    if (c->ask_at <= e->now) {
+        if (vcl__ask_step(c))
+            repeat_oldest(c);
+        vcl__conn_kick(c);
+        return;
+    }
     e->stats.ptos++;
     c->pto_fired_at = e->now;
     if (c->pto_count < UINT8_MAX)
         c->pto_count++;
-    /* The first is a probe (as TLP, RFC 8985 7): what its acknowledgement shows to be lost cuts the window. A window
-     * probe that meets a shut window says nothing of the network. */
-    if (c->pto_count >= 2 && sent_end(oldest) <= c->snd_edge) {
-        vcl__cc_on_lost(&c->cc, sentmap_order(&c->sent, oldest), c->sent.next_order, vcl__mtu_payload(s));
-        vcl__mtu_on_pto(s, oldest->len, first_sent_at);
-    }
-    vcl__sentmap_mark_lost(&c->sent, oldest);
-    c->pto_credit = 1;
-    c->shorts.asked |= oldest->tx == 0;
+    if (oldest->state == SENT_LOST || c->pto_count >= BLIND_PTOS)
+        repeat_oldest(c);
+    else
+        vcl__ask_begin(c);
     if (s->dial != NULL) {
-        vcl__dial_on_conn_pto(s, c->pto_count, first_sent_at);
+        vcl__dial_ask(s);
         if (c->pto_count % ASK_PTOS == 0)
             vcl__resume_ask(c);
     } else if (e->now - s->last_rx > e->cfg.hold_us) {

@@ -91,6 +91,7 @@ static void choose(struct vcl_session *s, const struct vcl_path *next)
     vcl__candidates_tried(&d->candidates, s->e->now, &d->active);
     d->active_since = s->e->now;
     s->route.addr = d->active.addr;
+    vcl__ask_on_move(s);
     s->epoch = vcl__dial_next_epoch(s);
     memset(&d->probe, 0, sizeof(d->probe));
     d->suspect_waits = false;
@@ -168,10 +169,8 @@ static void suspicion_ripe(struct vcl_session *s)
     vcl__dial_leave(s, false);
 }
 
-void vcl__dial_on_conn_pto(struct vcl_session *s, uint8_t pto_count, uint64_t first_sent_at)
+void vcl__dial_ask(struct vcl_session *s)
 {
-    (void)pto_count;
-    (void)first_sent_at;
     if (s->dial->state == VCL_PATH_ACTIVE && s->dial->probe.nb_unanswered == 0)
         vcl__probe_send(s, true);
 }
@@ -182,7 +181,7 @@ void vcl__dial_on_open_silence(struct vcl_session *s, uint64_t silent_since)
 {
     struct dial *d = s->dial;
     if (d->state != VCL_PATH_DOWN) {
-        vcl__dial_on_conn_pto(s, 2, silent_since);
+        vcl__dial_ask(s);
         return;
     }
     if (s->last_rx > silent_since || s->e->now < d->spacing.next_at || s->e->lag_us > 0)
@@ -252,7 +251,7 @@ void vcl__dial_resumed(struct vcl_session *s)
             c->nb_opens_sent = 0;
         } else if (vcl__conn_is_live(c->state)) {
             vcl__cc_reset(&c->cc, c->sent.next_order); /* C5 */
-            c->pto_count = 0;
+            vcl__ask_end(c);
             vcl__short_trust(c); /* another helper, other bindings */
             vcl__conn_arm(c);
         }

@@ -102,7 +102,7 @@ struct helper_watch { /* S22: what all sessions of a client engine know of one h
 /* --- dial.c: the client's path machine (S7-S12) --- */
 bool vcl__dial_may_open(const struct vcl_session *s);
 bool vcl__dial_may_send(const struct vcl_session *s);
-void vcl__dial_on_conn_pto(struct vcl_session *s, uint8_t pto_count, uint64_t first_sent_at);
+void vcl__dial_ask(struct vcl_session *s); /* something is overdue (S7, C4): does the path carry anything? */
 void vcl__dial_on_open_answer(struct vcl_session *s, uint32_t server_epoch);
 void vcl__dial_on_open_silence(struct vcl_session *s, uint64_t silent_since);
 uint64_t vcl__dial_on_timer(struct vcl_session *s); /* returns when to look again */

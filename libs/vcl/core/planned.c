@@ -145,6 +145,7 @@ static void moved(struct vcl_session *s)
     s->rtt.min_us = 0;
     s->moves++;
     s->e->stats.path_moves++;
+    vcl__session_on_move(s);
     struct list *n, *tmp;
     list_each(n, tmp, &s->conns) vcl__short_trust(container_of(n, struct vcl_conn, in_session));
 }

@@ -172,7 +172,7 @@ void vcl__resume_resend_gap(struct vcl_conn *c)
         return;
     vcl__sentmap_mark_all_lost(&c->sent, c->e->now);
     vcl__cc_reset(&c->cc, c->sent.next_order);
-    c->pto_count = 0;
+    vcl__ask_end(c);
     c->pto_credit = 0;
     vcl__short_pause(c);
     vcl__conn_arm(c);

@@ -16,6 +16,7 @@ static void move(struct vcl_session *s, const struct route *from, uint32_t epoch
     s->e->stats.path_moves++;
     s->e->stats.resumes_accepted++;
     vcl__trial_begin(s, from);
+    vcl__ask_on_move(s);
     if (planned) /* S19: back to where it is, or before the first path was proved; nothing in flight is given up */
         return;
     vcl__rtt_forget(&s->rtt);
@@ -26,7 +27,7 @@ static void move(struct vcl_session *s, const struct route *from, uint32_t epoch
         if (vcl__conn_is_live(c->state)) {
             vcl__sentmap_restart(&c->sent, s->e->now);
             vcl__cc_reset(&c->cc, c->sent.next_order);
-            c->pto_count = 0;
+            vcl__ask_end(c);
             vcl__short_trust(c);
             vcl__short_pause(c);
             vcl__conn_arm(c);

@@ -34,6 +34,7 @@ struct vcl_session *vcl__session_new(struct vcl_engine *e, uint64_t id)
                                     .peer_delay_us = e->cfg.max_ack_delay_us + MAX_HOLD_US};
     list_init(&s->conns);
     list_init(&s->of_client);
+    list_init(&s->ask.waiting);
     list_init(&s->all);
     list_push(&e->all_sessions, &s->all);
     vcl__map_insert(&e->sessions, &s->by_id, id);
@@ -97,6 +98,17 @@ void vcl__session_on_rtt(struct vcl_session *s, uint64_t rtt_us)
     if (next < s->e->now && s->e->now - next > s->e->cfg.pto_max_us)
         return;
     vcl__rtt_sample(&s->rtt, rtt_us);
+}
+
+void vcl__session_on_move(struct vcl_session *s)
+{
+    struct list *n, *tmp;
+    vcl__ask_on_move(s);
+    list_each(n, tmp, &s->conns)
+    {
+        struct vcl_conn *c = container_of(n, struct vcl_conn, in_session);
+        vcl__rack_on_move(&c->rack, &c->sent);
+    }
 }
 
 bool vcl__session_in_use(const struct vcl_session *s)

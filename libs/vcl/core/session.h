@@ -19,6 +19,7 @@ enum {
 
 struct dial;
 struct quota;
+struct vcl_conn;
 
 struct trial {              /* server: S18, S19 */
     struct route validated; /* the path that the client has proved last */
@@ -32,6 +33,14 @@ struct trial {              /* server: S18, S19 */
     uint64_t challenge, sent_at;
     uint8_t nb_challenges;
     uint64_t bytes_in, bytes_out; /* on the path on trial, in this epoch */
+};
+
+struct ask {                 /* C4: something of the session is overdue; does the path carry anything? */
+    struct list waiting;     /* vcl_conn.ask_node: those whose PTO has passed and that wait for a proof */
+    uint64_t path_since;     /* what was sent before went by another path and proves nothing */
+    uint64_t proof_at;       /* sending time of the newest that was answered */
+    uint64_t nonce, sent_at; /* server: of the PATH_CHALLENGE that is not answered, first copy; 0: none */
+    uint64_t again_at;       /* server: no other copy before */
 };
 
 struct vcl_session {
@@ -49,6 +58,7 @@ struct vcl_session {
     struct rtt_limits limits;
     struct mtu mtu;
     struct route route;
+    struct ask ask;
     struct trial trial;    /* server */
     uint32_t epoch_seen;   /* server: highest of an authentic RESUME, those that wait (S20) too; not planned ones */
     uint64_t last_rx;      /* any authentic frame, any path */
@@ -77,6 +87,17 @@ void vcl__session_arm(struct vcl_session *s, uint64_t at);
 uint64_t vcl__session_pto(const struct vcl_session *s);
 void vcl__session_on_rtt(struct vcl_session *s, uint64_t rtt_us); /* measured; believed if we were awake */
 
+void vcl__session_on_move(struct vcl_session *s); /* a planned one (S19): what is in flight stays on the old path */
+
+/* --- ask.c (C4) --- */
+void vcl__ask_begin(struct vcl_conn *c); /* its PTO has passed */
+bool vcl__ask_step(struct vcl_conn *c);  /* vcl_conn.ask_at has come. True: the frame is missing */
+void vcl__ask_stop(struct vcl_conn *c);
+void vcl__ask_end(struct vcl_conn *c); /* its oldest frame arrived, or its path is another */
+/* Something sent at sent_at is known to have arrived, and its answer too. */
+void vcl__ask_on_proof(struct vcl_session *s, uint64_t sent_at);
+void vcl__ask_on_move(struct vcl_session *s); /* what is sent from now on goes by another path */
+
 /* --- trial.c: the server's end of S18 and S19 --- */
 void vcl__trial_first(struct vcl_session *s);                         /* the path of the first OPEN */
 void vcl__trial_begin(struct vcl_session *s, const struct route *to); /* an unplanned move */
@@ -90,6 +111,7 @@ bool vcl__trial_takes(struct vcl_session *s, const struct route *to, size_t len)
 void vcl__trial_cid_told(struct vcl_session *s, const struct route *to); /* OPEN_ACK went there */
 void vcl__trial_sent(struct vcl_session *s, size_t len);
 void vcl__trial_blocked(struct vcl_session *s);
+void vcl__trial_ask(struct vcl_session *s); /* C4: does the path carry anything? */
 void vcl__trial_ask_again(struct vcl_session *s, const struct route *from, uint32_t epoch);
 int vcl__on_path_response(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);
 int vcl__on_probe(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len);

@@ -38,6 +38,8 @@ struct testnet {
     struct testnet_relay relays[2];
     struct vcl_config server_config, client_config;
     struct vcl_peer peer;
+    uint64_t client_asleep_until, server_asleep_until; /* hosts that do not run: no timers, nothing sent; the test holds
+                                                          back what would arrive */
     testnet_filter filter;
     void *filter_ctx;
     uint64_t allocated;

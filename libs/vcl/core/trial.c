@@ -99,24 +99,54 @@ static void kick_all(struct vcl_session *s)
     list_each(n, tmp, &s->conns) vcl__conn_kick(container_of(n, struct vcl_conn, in_session));
 }
 
-static bool challenge(struct vcl_session *s)
+static void challenge_send(struct vcl_session *s, const struct route *to, uint32_t epoch, uint64_t nonce)
 {
-    struct trial *t = &s->trial;
-    const struct route *to = on_trial(s);
     uint8_t buf[PMW_PATH_BYTES];
     struct pmw_path p = {.session_id = s->id,
-                         .challenge = t->challenge,
-                         .epoch = t->planned ? t->pending_epoch : s->epoch,
+                         .challenge = nonce,
+                         .epoch = epoch,
                          .server_id = s->e->cfg.server_id,
                          .helper_id = to->trunk != NULL ? to->trunk->helper_id : 0,
                          .shard = s->e->cfg.shard};
-    if (t->bytes_out + PMW_PATH_BYTES > TRIAL_FACTOR * t->bytes_in)
-        return false;
     int len = pmw_path_encode(buf, sizeof(buf), PMW_PATH_CHALLENGE, &p);
     pmw_control_seal(buf, (size_t)len, s->keys.mac_s2c);
-    t->bytes_out += (size_t)len;
     s->e->stats.frames_out++;
     vcl__ctl_push(s->e, to, buf, len);
+}
+
+static bool challenge(struct vcl_session *s)
+{
+    struct trial *t = &s->trial;
+    if (t->bytes_out + PMW_PATH_BYTES > TRIAL_FACTOR * t->bytes_in)
+        return false;
+    t->bytes_out += PMW_PATH_BYTES;
+    challenge_send(s, on_trial(s), t->planned ? t->pending_epoch : s->epoch, t->challenge);
+    return true;
+}
+
+/* C4. One question at a time; a path on trial is being asked anyhow. */
+void vcl__trial_ask(struct vcl_session *s)
+{
+    struct ask *a = &s->ask;
+    if ((a->sent_at != 0 && s->e->now < a->again_at) || (s->trial.running && !s->trial.planned))
+        return;
+    if (a->sent_at == 0) {
+        a->nonce = vcl__random64(s->e);
+        a->sent_at = s->e->now;
+    }
+    a->again_at = s->e->now + vcl__session_pto(s);
+    s->e->stats.probes_sent++;
+    challenge_send(s, &s->route, s->epoch, a->nonce);
+}
+
+static bool answers_ask(struct vcl_session *s, const struct route *from, uint64_t nonce)
+{
+    struct ask *a = &s->ask;
+    uint64_t sent_at = a->sent_at;
+    if (sent_at == 0 || nonce != a->nonce || !route_equal(from, &s->route))
+        return false;
+    a->sent_at = 0;
+    vcl__ask_on_proof(s, sent_at);
     return true;
 }
 
@@ -159,6 +189,7 @@ static void validated(struct vcl_session *s)
         s->e->stats.path_moves++;
         s->e->stats.resumes_accepted++;
         s->rtt.min_us = 0; /* the rest is the best guess for the frames of both paths */
+        vcl__session_on_move(s);
     }
     t->validated = s->route;
     t->has_validated = true;
@@ -189,6 +220,7 @@ static void failed(struct vcl_session *s)
     if (planned)
         return;
     s->route = t->validated;
+    vcl__ask_on_move(s);
     kick_all(s);
 }
 
@@ -234,6 +266,8 @@ int vcl__on_path_response(struct vcl_engine *e, const struct route *from, const 
         return vcl__drop(e, VCL_DROP_MAC);
     vcl__session_on_rx(s, from);
     struct trial *t = &s->trial;
+    if (answers_ask(s, from, p.challenge))
+        return 0;
     if (!t->running || p.challenge != t->challenge || !route_equal(from, on_trial(s)))
         return vcl__drop(e, VCL_DROP_STALE_EPOCH);
     if (t->nb_challenges == 1)

@@ -262,7 +262,8 @@ enum vcl_drop {
     X(trunk_data_entries_out) X(trunk_short_data_entries_in) X(trunk_short_data_entries_out) X(trunk_nacks_sent) \
     X(trunk_batches_repeated) X(short_frames_out) X(busy_taken) X(busy_ignored) \
     X(opens) X(accepts) X(open_cookies) X(stateless_resets) \
-    X(resumes_sent) X(resumes_accepted) X(trials_failed) X(path_moves) X(probes_sent) X(ptos) X(mtu_falls)
+    X(resumes_sent) X(resumes_accepted) X(trials_failed) X(path_moves) X(probes_sent) X(ptos) X(mtu_falls) \
+    X(lost_by_order) X(lost_by_time) X(lost_needlessly)
 /* clang-format on */
 struct vcl_stats {
 #define VCL_X(name) uint64_t name;

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * When a PTO has passed: lost, or late (C4)? On a shared machine an answer is often late by a time slice or two: the
+ * peer, a helper or we ourselves did not run. To send again then what everybody had in flight makes the queues longer
+ * that everything waits in. So a connection whose PTO has passed does not repeat its frame but asks, once for its whole
+ * session, whether the path carries anything at all: a client by PROBE, a server by PATH_CHALLENGE.
+ *
+ *   PTO ──▶ FIRST ── something that was sent later was answered: the peer has the frame, or never will
+ *             │        ▼
+ *             │      PAUSE ── the peer's delay of an acknowledgement is over: asked again
+ *             │        ▼
+ *             │      SECOND ── something that was sent since was answered: the acknowledgement would have come before
+ *             │        ▼
+ *             │      MISSING ── a moment later the frame goes again
+ *             └─ the third PTO ──▶ it goes again, come what may
+ *
+ * An acknowledgement ends it at any point. That a path delivers in order replaces guesses of how late "late" may be.
+ */
+#include "state.h"
+
+enum { SIDE_BY_SIDE_US = 300 }; /* answers that left together, in two receptions */
+
+static void ask(struct vcl_session *s)
+{
+    if (s->dial != NULL)
+        vcl__dial_ask(s);
+    else
+        vcl__trial_ask(s);
+}
+
+static void pause(struct vcl_conn *c)
+{
+    c->ask = ASK_PAUSE;
+    c->ask_after = c->ask_at = c->e->now + c->s->limits.peer_delay_us + SIDE_BY_SIDE_US;
+    vcl__conn_arm(c);
+}
+
+/* One that was sent before a planned move (S19) took another path; that may have gone with what it carried, and nobody
+ * asks it any more: then the new one answers. */
+void vcl__ask_begin(struct vcl_conn *c)
+{
+    struct vcl_session *s = c->s;
+    if (c->ask == ASK_NOT) {
+        c->ask = ASK_FIRST;
+        c->ask_after = vcl__sentmap_oldest(&c->sent)->sent_at;
+        list_push(&s->ask.waiting, &c->ask_node);
+    }
+    if (c->ask == ASK_FIRST && s->ask.proof_at > c->ask_after)
+        pause(c);
+    else if (c->ask == ASK_FIRST || c->ask == ASK_SECOND)
+        ask(s);
+}
+
+bool vcl__ask_step(struct vcl_conn *c)
+{
+    if (c->ask == ASK_MISSING)
+        return true;
+    c->ask = ASK_SECOND;
+    c->ask_at = VCL_NEVER;
+    ask(c->s);
+    return false;
+}
+
+void vcl__ask_stop(struct vcl_conn *c)
+{
+    c->ask = ASK_NOT;
+    c->ask_at = VCL_NEVER;
+    list_del(&c->ask_node);
+}
+
+void vcl__ask_end(struct vcl_conn *c)
+{
+    c->pto_count = 0;
+    vcl__ask_stop(c);
+}
+
+void vcl__ask_on_proof(struct vcl_session *s, uint64_t sent_at)
+{
+    struct list *n, *tmp;
+    bool again = false;
+    if (sent_at < s->ask.path_since || sent_at <= s->ask.proof_at)
+        return;
+    s->ask.proof_at = sent_at;
+    list_each(n, tmp, &s->ask.waiting)
+    {
+        struct vcl_conn *c = container_of(n, struct vcl_conn, ask_node);
+        if (c->ask == ASK_PAUSE)
+            continue;
+        if (sent_at <= c->ask_after) {
+            again = true; /* the answer was to an older question */
+        } else if (c->ask == ASK_FIRST) {
+            pause(c);
+        } else if (c->ask == ASK_SECOND) {
+            c->ask = ASK_MISSING;
+            c->ask_at = s->e->now + SIDE_BY_SIDE_US;
+            list_del(&c->ask_node);
+            vcl__conn_arm(c);
+        }
+    }
+    if (again)
+        ask(s);
+}
+
+void vcl__ask_on_move(struct vcl_session *s)
+{
+    s->ask.path_since = s->e->now;
+    s->ask.proof_at = s->ask.sent_at = 0;
+}
