@@ -84,11 +84,17 @@ static uint64_t next_deadline(const struct vcl_conn *c)
     return next;
 }
 
+/* Never for a time that has passed: a timer that is not due because of our own stall moves by the lag, and what it does
+ * may arm itself. */
 void vcl__conn_arm(struct vcl_conn *c)
 {
+    const struct vcl_engine *e = c->e;
     uint64_t at = next_deadline(c);
-    if (at != VCL_NEVER)
-        vcl__timers_arm(&c->e->timers, &c->timer, at);
+    if (at == VCL_NEVER)
+        return;
+    if (at <= e->now)
+        at += e->lag_us;
+    vcl__timers_arm(&c->e->timers, &c->timer, at > e->now ? at : e->now + 1);
 }
 
 /* Taken for lost. What the first PTO in a row finds says nothing of congestion (as the probe of RFC 8985 7); nor does a
@@ -182,12 +188,7 @@ void vcl__conn_on_timer(struct vcl_conn *c)
         c->want_reset = true;
         vcl__conn_kick(c);
     }
-    uint64_t at = next_deadline(c);
-    if (at == VCL_NEVER)
-        return;
-    if (at <= e->now) /* not due because of our own stall: it moves by the lag */
-        at += e->lag_us;
-    vcl__timers_arm(&e->timers, &c->timer, at > e->now ? at : e->now + 1);
+    vcl__conn_arm(c);
 }
 
 void vcl__acks_due(struct vcl_engine *e)

@@ -147,6 +147,84 @@ static void case_45_repetition_with_other_boundaries(void **state)
     testnet_stop(&n);
 }
 
+static uint64_t nb_data;
+
+static enum verdict every_other_is_lost(struct testnet *n, struct flight *f)
+{
+    return pmw_addr_equal(&f->to, &n->server_addr) && nb_data++ % 2 == 0 ? DROP : DELIVER;
+}
+
+/* A stall of ours while a loss was to be judged, on a connection that may not send (O3): what is late because of the
+ * stall moves by the lag, and each timer fires once a round. */
+static void our_own_stall_before_a_loss(void **state)
+{
+    for (uint64_t offset = 0; offset < 400; offset += 5) {
+        struct testnet n;
+        struct vcl_conn *c, *s;
+        start(&n, 0, &c, &s);
+        uint64_t at = 0;
+        for (; at < 5000; at += 100) { /* measures the path */
+            testnet_write(&n, c, at, 100, 1);
+            testnet_run(&n, n.now + 1 * MS);
+        }
+        n.filter = every_other_is_lost;
+        nb_data = 0;
+        for (int i = 0; i < 4; i++, at += 100) {
+            testnet_write(&n, c, at, 100, 1);
+            testnet_run(&n, n.now + 10);
+        }
+        n.filter = NULL;
+        testnet_run(&n, n.now + offset);
+        uint64_t due = vcl_engine_next_timer(n.client), late = due + 40 * MS;
+        n.now = late;
+        c->busy_until = late + 10 * MS;
+        vcl_engine_on_timer(n.client, late, late - due + 5); /* another timer was due a little before */
+        assert_true(vcl_engine_next_timer(n.client) > late);
+        testnet_run(&n, n.now + 100 * MS);
+        assert_int_equal(testnet_read(&n, s, 0, 1), at);
+        testnet_stop(&n);
+    }
+}
+
+/* C4: a client that stood still for 900 ms answers all that waited for it, first copies too. Its server's timers are
+ * not those of a path of 900 ms: what is lost then is repaired in a third of that. */
+static uint64_t standstill_ends;
+
+static enum verdict client_stands_still(struct testnet *n, struct flight *f)
+{
+    if (pmw_addr_equal(&f->to, &n->client_addr) && f->at < standstill_ends)
+        f->at = standstill_ends + f->number % 1000 * 10; /* one after the other, as it reads them */
+    return DELIVER;
+}
+
+static enum verdict all_is_lost(struct testnet *n, struct flight *f)
+{
+    return DROP;
+}
+
+static void a_standstill_slows_no_repair_down(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 0, &c, &s);
+    carry(&n, s, c, 0, 20000, n.now + SECOND);
+    standstill_ends = n.now + 900 * MS;
+    n.filter = client_stands_still;
+    for (uint64_t i = 0; i < 20; i++) { /* a frame of its own each */
+        testnet_write(&n, s, 20000 + i * 100, 100, 1);
+        testnet_run(&n, n.now + 1 * MS);
+    }
+    testnet_run(&n, standstill_ends + 100 * MS);
+    assert_int_equal(testnet_read(&n, c, 20000, 1), 2000);
+    n.filter = all_is_lost;
+    testnet_write(&n, s, 22000, 100, 1);
+    testnet_run(&n, n.now + MS);
+    n.filter = NULL;
+    testnet_run(&n, n.now + 300 * MS);
+    assert_int_equal(testnet_read(&n, c, 22000, 1), 100);
+    testnet_stop(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +234,8 @@ int main(void)
         cmocka_unit_test(case_44_acknowledgement_of_what_was_never_sent),
         cmocka_unit_test(case_45_repetition_with_other_boundaries),
         cmocka_unit_test(case_53_bursts_of_loss_both_ways),
+        cmocka_unit_test(our_own_stall_before_a_loss),
+        cmocka_unit_test(a_standstill_slows_no_repair_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
