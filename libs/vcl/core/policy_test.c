@@ -20,7 +20,7 @@ static void pto_is_the_formula_of_c4(void **state)
     assert_int_equal(vcl__rtt_pto(&r, &limits, 0), 10000);
     assert_int_equal(vcl__rtt_pto(&r, &limits, 1), 20000);
     assert_int_equal(vcl__rtt_pto(&r, &limits, 9), 100000);
-    vcl__rtt_sample(&r, 200);
+    vcl__rtt_sample(&r, &limits, 1000, 200);
     assert_int_equal(vcl__rtt_pto(&r, &limits, 0), 5000); /* pto_min */
     r = (struct rtt){.sampled = true, .srtt_us = 8000, .rttvar_us = 1000};
     assert_int_equal(vcl__rtt_pto(&r, &limits, 0), 8000 + 4000 + 600);
@@ -29,9 +29,38 @@ static void pto_is_the_formula_of_c4(void **state)
     r = (struct rtt){.sampled = true, .srtt_us = 300000};
     assert_int_equal(vcl__rtt_pto(&r, &limits, 0), 300900); /* slower than pto_max: not hurried */
     assert_int_equal(vcl__rtt_pto(&r, &limits, 5), 300900);
-    for (int i = 0; i < 100; i++)
-        vcl__rtt_sample(&r, 1000);
+    for (uint64_t now = 1000000; now < 1100000; now += 1000)
+        vcl__rtt_sample(&r, &limits, now, 1000);
     assert_in_range(r.srtt_us, 995, 1010);
+}
+
+/* C4: one silence of nine seconds is no path of nine seconds, however many answers tell of it. */
+static void a_standstill_is_no_round_trip(void **state)
+{
+    struct rtt r = {.sampled = false};
+    uint64_t now = 10000000;
+    for (int i = 0; i < 20; i++, now += 1000)
+        vcl__rtt_sample(&r, &limits, now, 800);
+    uint64_t sent_at = now;
+    for (now += 9000000; sent_at < now - 8900000; sent_at += 1000)
+        vcl__rtt_sample(&r, &limits, now, now - sent_at);
+    assert_true(r.srtt_us <= limits.pto_max_us);
+    assert_true(vcl__rtt_pto(&r, &limits, 0) <= 3 * limits.pto_max_us);
+}
+
+/* C4: a path that has become so slow is believed as soon as the answers of later round trips say so too. */
+static void a_path_that_becomes_slow_is_believed(void **state)
+{
+    struct rtt r = {.sampled = false};
+    uint64_t now = 10000000;
+    for (int i = 0; i < 20; i++, now += 1000)
+        vcl__rtt_sample(&r, &limits, now, 800);
+    for (int i = 0; i < 4; i++)
+        vcl__rtt_sample(&r, &limits, now += 2000000, 2000000);
+    assert_true(vcl__rtt_pto(&r, &limits, 0) > 2000000);
+    for (int i = 0; i < 40; i++)
+        vcl__rtt_sample(&r, &limits, now += 2000000, 2000000);
+    assert_in_range(r.srtt_us, 1950000, 2000000);
 }
 
 static struct vcl_path path_of(uint16_t helper_id)
@@ -225,6 +254,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pto_is_the_formula_of_c4),
+        cmocka_unit_test(a_standstill_is_no_round_trip),
+        cmocka_unit_test(a_path_that_becomes_slow_is_believed),
         cmocka_unit_test(candidates_are_chosen_by_order_and_penalty),
         cmocka_unit_test(ranks_come_before_order_and_penalty_before_ranks),
         cmocka_unit_test(a_cleared_path_that_fails_again_is_not_new),

@@ -6,16 +6,31 @@
 
 enum {
     RTTVAR_FLOOR_US = 300, /* timer granularity term of C4 */
+    RAISE_PTOS = 3,        /* C4: how much slower a path may become in one round trip */
     RTT_US_MAX = 60000000, /* a minute: above it the path has been given up (hold_us) */
 };
 
-void vcl__rtt_sample(struct rtt *r, uint64_t rtt_us)
+/* A peer, or a helper, that stood still answers all that waited for it at once, and late: that is one silence, however
+ * many answers tell of it, and says little of the path. So what was sent before the limit was set does not raise it. */
+static uint32_t believed(struct rtt *r, const struct rtt_limits *l, uint64_t now, uint32_t us)
+{
+    if (r->limit_us == 0 || now - us >= r->limit_at) {
+        uint64_t limit = RAISE_PTOS * vcl__rtt_pto(r, l, 0);
+        limit = limit > l->pto_max_us ? limit : l->pto_max_us;
+        r->limit_us = limit > RTT_US_MAX ? RTT_US_MAX : (uint32_t)limit;
+        r->limit_at = now;
+    }
+    return us < r->limit_us ? us : r->limit_us;
+}
+
+void vcl__rtt_sample(struct rtt *r, const struct rtt_limits *l, uint64_t now, uint64_t rtt_us)
 {
     uint32_t us = rtt_us > RTT_US_MAX ? RTT_US_MAX : (uint32_t)rtt_us;
     if (!r->sampled) {
         *r = (struct rtt){.sampled = true, .srtt_us = us, .rttvar_us = us / 2, .min_us = us};
         return;
     }
+    us = believed(r, l, now, us);
     if (r->min_us == 0 || us < r->min_us)
         r->min_us = us;
     uint32_t delta = us > r->srtt_us ? us - r->srtt_us : r->srtt_us - us;

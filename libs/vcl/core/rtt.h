@@ -11,7 +11,9 @@
 struct rtt {
     bool sampled;
     uint32_t srtt_us, rttvar_us;
-    uint32_t min_us; /* the least on this path; 0: not measured since the path is another */
+    uint32_t min_us;   /* the least on this path; 0: not measured since the path is another */
+    uint32_t limit_us; /* no longer sample is believed; 0: not set. Once a round trip */
+    uint64_t limit_at; /* when it was set */
 };
 
 struct rtt_limits {
@@ -19,7 +21,8 @@ struct rtt_limits {
     uint32_t peer_delay_us; /* what the peer and the helper may add: max_ack_delay + max_hold */
 };
 
-void vcl__rtt_sample(struct rtt *r, uint64_t rtt_us);
+/* An answer that came now to what was sent rtt_us ago. */
+void vcl__rtt_sample(struct rtt *r, const struct rtt_limits *l, uint64_t now, uint64_t rtt_us);
 /* Another path: the first sample counts alone. */
 void vcl__rtt_forget(struct rtt *r);
 /* Probe timeout after `backoff` timeouts in a row: doubled each time, at most pto_max. */

@@ -97,7 +97,7 @@ void vcl__session_on_rtt(struct vcl_session *s, uint64_t rtt_us)
     uint64_t next = vcl__timers_next(&s->e->timers);
     if (next < s->e->now && s->e->now - next > s->e->cfg.pto_max_us)
         return;
-    vcl__rtt_sample(&s->rtt, rtt_us);
+    vcl__rtt_sample(&s->rtt, &s->limits, s->e->now, rtt_us);
 }
 
 void vcl__session_on_move(struct vcl_session *s)
