@@ -136,9 +136,6 @@ static void pto_fired(struct vcl_conn *c)
         vcl__dial_ask(s);
         if (c->pto_count % ASK_PTOS == 0)
             vcl__resume_ask(c);
-    } else if (e->now - s->last_rx > e->cfg.hold_us) {
-        vcl__session_end(s, VCL_ERR_TIMEOUT);
-        return;
     }
     vcl__conn_kick(c);
 }
