@@ -14,7 +14,8 @@ void vcl__short_begin(struct vcl_conn *c)
 void vcl__short_pause(struct vcl_conn *c)
 {
     c->shorts.long_until = c->e->now + vcl__session_pto(c->s);
-    c->busy_until = 0; /* another way, another load (O3) */
+    c->shorts.must_tell = true; /* the edges told last may have gone into the dead path, all of them */
+    c->busy_until = 0;          /* another way, another load (O3) */
 }
 
 /* Or somebody stood still, and it only seems so: that shows when they are tried again. */
@@ -107,7 +108,8 @@ static void on_long(struct vcl_conn *c, const struct pmw_frame *f, uint64_t end,
         h->told_edge = c->edge_sent;
     if (h->nb_tells < SHORT_TELLS)
         h->nb_tells++;
-    if (h->told_by == 0 && f->payload_len > 0)
+    /* Of bytes sent again an earlier copy may be acknowledged, which had an older edge. */
+    if (h->told_by == 0 && f->payload_len > 0 && (f->flags & PMW_F_RESEND) == 0)
         h->told_by = end;
 }
 

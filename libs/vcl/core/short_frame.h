@@ -13,7 +13,7 @@ enum {
     SHORT_SPAN_BYTES = 1 << 14, /* W10: a quarter of what 16 bits count, half of what they decode either way */
     SHORT_LOST_MAX = 2,
     SHORT_DISTRUST_US = 250000,   /* S22: as soon as a refused binding may be made again (T6); doubled each time ... */
-    SHORT_DISTRUST_DOUBLINGS = 9, /* ... up to 64 s */
+    SHORT_DISTRUST_DOUBLINGS = 8, /* ... up to 64 s */
     SHORT_TELLS = 4,              /* long frames after which an edge counts as heard: all lost is 10^-8 at 1 % loss */
 };
 
