@@ -59,6 +59,7 @@ def load() -> ctypes.CDLL:
         ("reset", i64, puppet, u32, u32),
         ("state", u32, puppet, u32, u32),
         ("error", ctypes.c_int, puppet, u32, u32),
+        ("strays", u32, puppet),
         ("pending", u32, puppet),
         ("deliver", None, puppet, u32),
         ("repeat", None, puppet, u32),
@@ -296,12 +297,14 @@ class Transport(RuleBasedStateMachine):
         while True:
             unfinished = [stream for stream in self.streams if not self.is_over(stream)]
             if not unfinished:
-                return
+                break
             assert LIB.puppet_now(self.world) < until_us, f"not over: {self.story()}"
             self.elapse(slice_us)
             slice_us = min(2 * slice_us, 10_000)
             self.no_rule_is_broken()
             self.no_error_without_a_cause()
+        given_up = sum(stream.reset for stream in self.streams)  # perhaps before the client knew it to be open
+        assert LIB.puppet_strays(self.world) <= given_up, "the server accepted a connection twice"
 
     def is_over(self, stream: Stream) -> bool:
         """Its applications read, and finish what they did not before."""

@@ -130,6 +130,11 @@ EXPORT int puppet_error(const struct puppet *p, unsigned stream, unsigned side)
     return k ? k->error[side] : 0;
 }
 
+EXPORT uint32_t puppet_strays(const struct puppet *p)
+{
+    return p->stage->nb_accepted;
+}
+
 /* --- datagrams that wait --------------------------------------------------------------------------------------- */
 static void inject(struct puppet *p, const struct datagram *d)
 {

@@ -29,6 +29,7 @@ int64_t puppet_reset(struct puppet *p, unsigned stream, unsigned side);
 enum { PUPPET_EXISTS = 1, PUPPET_OPENED = 2, PUPPET_CLOSED = 4 };
 unsigned puppet_state(const struct puppet *p, unsigned stream, unsigned side); /* flags; OPENED is the client's */
 int puppet_error(const struct puppet *p, unsigned stream, unsigned side);      /* of its CLOSED event */
+uint32_t puppet_strays(const struct puppet *p); /* connections that the server accepted and no client knows */
 
 /* --- datagrams that wait, oldest first; an index out of range does nothing */
 uint32_t puppet_pending(const struct puppet *p);
