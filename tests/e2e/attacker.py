@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """An attacker at the switch of a lab. Runs inside the switch's namespace:
 
-    attacker.py CLIENT_PCAP SERVER_PCAP ATTEMPT DEVICE TARGET_IP COUNT SPOOFED_MAC SPOOFED_IP
+    attacker.py CLIENT_PCAP SERVER_PCAP SPOOFED_MAC SPOOFED_IP
 
-The captures are what an attacker on the path of the client's leg, and of a trunk, has seen. An attempt makes hostile
-UDP payloads of them; they leave from the live sender's address, or from the spoofed one. Prints what was sent as JSON.
+The captures are what an attacker on the path of the client's leg, and of a trunk, has seen. Each line of its standard
+input is one attempt, as JSON: [what it makes, device, address of the target, how many]. It makes hostile UDP payloads of
+the captures; they leave from the live sender's address, or from the spoofed one. Says what it sent as a JSON line.
 The same seed each time.
 """
 
@@ -15,17 +16,19 @@ import random
 import socket
 import struct
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from scapy.layers.inet import IP, UDP
-from scapy.layers.l2 import Ether
-from scapy.packet import Packet
-from scapy.utils import PcapReader
+from attack_wire import Datagram, datagrams
 
 VERSION = 1 << 5
 DATA, ACK, OPEN, OPEN_COOKIE, OPEN_ACK, RESUME, RESUME_ACK = 0, 1, 2, 3, 4, 5, 6
 PATH_CHALLENGE, PROBE, PONG, BUSY, STATELESS_RESET, RESET, REFUSED, TRUNK = 7, 9, 10, 12, 13, 14, 17, 31
+BATCH_SEQ = slice(12, 16)  # of a trunk datagram
+PACE_S = 0.001  # after each few: a burst would be lost in queues, and nobody would have to refuse it
+FEW = 4
 # Bytes of the frames that servers answer clients with, of libs/wire/include/postman/wire.h.
 ANSWERS = {OPEN_COOKIE: 56, OPEN_ACK: 76, RESUME_ACK: 52, PATH_CHALLENGE: 48, REFUSED: 44}
 
@@ -38,7 +41,7 @@ def type_of(payload: bytes) -> int:
 class Seen:
     """What the captures hold for one target."""
 
-    live: list[Packet]  # sent to the target
+    live: list[Datagram]  # sent to the target
     frames: dict[int, list[bytes]]  # C-frames of clients, by type
     rng: random.Random
 
@@ -112,14 +115,24 @@ def forged_hint(seen: Seen) -> bytes:
     return control(PONG, seen.session, 1, nonce + struct.pack(">HHI", 1, 1, 1) + bytes(16))
 
 
-def altered(seen: Seen) -> bytes:
-    payload = bytearray(bytes(seen.rng.choice(seen.live)[UDP].payload))
-    payload[seen.rng.randrange(len(payload))] ^= 1 << seen.rng.randrange(8)
-    return bytes(payload)
+def altered(seen: Seen, payload: bytes | bytearray) -> bytes:
+    flipped = bytearray(payload)
+    flipped[seen.rng.randrange(len(flipped))] ^= 1 << seen.rng.randrange(8)
+    return bytes(flipped)
+
+
+def altered_batch(seen: Seen) -> bytes:
+    """As it was but for one bit; or as new, with a number that was not there yet."""
+    batch = bytearray(copied(seen))
+    if seen.rng.random() < 0.5:
+        return altered(seen, batch)
+    number = int.from_bytes(batch[BATCH_SEQ], "big") + seen.rng.randrange(1 << 20, 1 << 24)
+    batch[BATCH_SEQ] = (number & 0xFFFF_FFFF).to_bytes(4, "big")
+    return bytes(batch)
 
 
 def copied(seen: Seen) -> bytes:
-    return bytes(seen.rng.choice(seen.live)[UDP].payload)
+    return seen.rng.choice(seen.live).payload
 
 
 def copied_control(seen: Seen) -> bytes:
@@ -131,7 +144,8 @@ MAKERS: dict[str, Callable[[Seen], bytes]] = {
     "copies": copied,
     "copied control": copied_control,
     "copied data": lambda seen: seen.one(DATA),
-    "altered": altered,
+    "altered batches": altered_batch,
+    "altered frames": lambda seen: altered(seen, seen.one(seen.rng.choice(list(seen.frames)))),
     "forged RESUME": forged_resume,
     "data, guessed id": lambda seen: injected_data(seen, seen.rng.randbytes(8)),
     "data, known id": lambda seen: injected_data(seen, seen.cid),
@@ -140,39 +154,43 @@ MAKERS: dict[str, Callable[[Seen], bytes]] = {
 }
 
 
-def read(path: str) -> Iterator[Packet]:
-    with PcapReader(path) as packets:
-        for packet in packets:
-            if UDP in packet and bytes(packet[UDP].payload):
-                yield packet
+def on_trunk(seen: Seen) -> list[Datagram]:
+    return [datagram for datagram in seen.live if type_of(datagram.payload) == TRUNK]
+
+
+class Attacker:
+    def __init__(self, captures: list[Path], mac: str, address: str) -> None:
+        self._seen = [datagram for path in captures for datagram in datagrams(path)]
+        self._spoofed = bytes.fromhex(mac.replace(":", "")), socket.inet_aton(address), 6666
+        self._frames: dict[int, list[bytes]] = {}
+        for datagram in self._seen:
+            if type_of(datagram.payload) in (DATA, OPEN, RESUME, PROBE):
+                self._frames.setdefault(type_of(datagram.payload), []).append(datagram.payload)
+
+    def attempt(self, makes: str, device: str, target: str, count: int) -> dict[str, int]:
+        what, *conditions = makes.split("; ")
+        live = [datagram for datagram in self._seen if datagram.to_ip == socket.inet_aton(target)]
+        seen = Seen(live, self._frames, random.Random(48))
+        if "trunk" in conditions:
+            seen.live = on_trunk(seen)
+        sent_bytes = 0
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as port:
+            port.bind((device, 0))
+            for n in range(count):
+                template, payload = seen.rng.choice(seen.live), MAKERS[what](seen)
+                port.send(template.frame(payload, self._spoofed if "spoofed" in conditions else None))
+                sent_bytes += len(payload)
+                if n % FEW == 0:
+                    time.sleep(PACE_S)
+        return {"sent": count, "bytes": sent_bytes}
 
 
 def main() -> None:
-    client_pcap, server_pcap, attempt, device, target, count, mac, address = sys.argv[1:]
-    maker = attempt.removesuffix(", spoofed")
-    frames: dict[int, list[bytes]] = {}
-    live = []
-    for packet in (*read(client_pcap), *read(server_pcap)):
-        payload = bytes(packet[UDP].payload)
-        if type_of(payload) in (DATA, OPEN, RESUME, PROBE) and packet[UDP].dport != 0:
-            frames.setdefault(type_of(payload), []).append(payload)
-        if packet[IP].dst == target:
-            live.append(packet)
-    seen = Seen(live, frames, random.Random(48))
-    sent_bytes = 0
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as port:
-        port.bind((device, 0))
-        for _ in range(int(count)):
-            template, payload = seen.rng.choice(live), MAKERS[maker](seen)
-            eth, ip, udp = template[Ether], template[IP], template[UDP]
-            head = Ether(src=mac, dst=eth.dst) / IP(src=address, dst=ip.dst) / UDP(sport=6666, dport=udp.dport)
-            if "spoofed" not in attempt:
-                head = (
-                    Ether(src=eth.src, dst=eth.dst) / IP(src=ip.src, dst=ip.dst) / UDP(sport=udp.sport, dport=udp.dport)
-                )
-            port.send(bytes(head / payload)[:1514])
-            sent_bytes += len(payload)
-    sys.stdout.write(json.dumps({"sent": int(count), "bytes": sent_bytes, "opens_seen": len(set(frames[OPEN]))}))
+    *captures, mac, address = sys.argv[1:]
+    attacker = Attacker([Path(path) for path in captures], mac, address)
+    for order in sys.stdin:
+        sys.stdout.write(json.dumps(attacker.attempt(*json.loads(order))) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,11 @@ from postman_cli.lab.network import LabNetwork
 from postman_cli.lab.topology import TOPOLOGIES
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode adds no folder to the path
 
 
-@pytest.fixture
-def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+@contextmanager
+def running_stack() -> Iterator[Stack]:
     """Everything up and both helpers serving."""
     # Unix socket paths are short: the test's name would not fit.
     work_dir = CHECKOUT / ".postman" / "e2e" / str(os.getpid())
@@ -26,4 +29,17 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
         for host in lab.topology.with_role("helper"):
             running.start_helper(host)
         running.wait_helpers()
+        yield running
+
+
+@pytest.fixture
+def stack() -> Iterator[Stack]:
+    with running_stack() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared_stack() -> Iterator[Stack]:
+    """One for all tests of a file that leave it as it was."""
+    with running_stack() as running:
         yield running
