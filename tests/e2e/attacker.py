@@ -4,8 +4,8 @@
     attacker.py CLIENT_PCAP SERVER_PCAP SPOOFED_MAC SPOOFED_IP
 
 The captures are what an attacker on the path of the client's leg, and of a trunk, has seen. Each line of its standard
-input is one attempt, as JSON: [what it makes, device, address of the target, how many]. It makes hostile UDP payloads of
-the captures; they leave from the live sender's address, or from the spoofed one. Says what it sent as a JSON line.
+input is one attempt, as JSON: [what it makes, device, address of the target, how many]. It makes hostile UDP payloads
+of the captures; they leave from the live sender's address, or from the spoofed one. Says what it sent as a JSON line.
 The same seed each time.
 """
 

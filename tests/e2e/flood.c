@@ -2,10 +2,10 @@
  *
  * An attacker who sends OPENs as fast as asked, from addresses that are not his, out of one Ethernet device:
  *     flood DEVICE TARGET_MAC TARGET_IP TARGET_PORT SPOOFED_MAC SPOOFED_NET SECONDS RATE OPEN_FILE
- * Each datagram comes from another address of SPOOFED_NET (a /16) and another port. OPEN_FILE holds genuine OPENs, which
- * are sent in turn. Of a single one come four kinds: as it was, with another token, another session id, another MAC.
- * Prints what was sent as JSON. The datagrams are made before they are due and differ in few bytes, so that one core
- * is enough for 200,000 a second.
+ * Each datagram comes from another address of SPOOFED_NET (a /16) and another port. OPEN_FILE holds genuine OPENs,
+ * which are sent in turn. Of a single one come four kinds: as it was, with another token, another session id, another
+ * MAC. Prints what was sent as JSON. The datagrams are made before they are due and differ in few bytes, so that one
+ * core is enough for 200,000 a second.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

@@ -16,13 +16,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import attack_report
 import psutil
 import pytest
+from attack_kinds import ATTEMPTS, FORGED_ANSWERS, Attempt
 from attack_wire import OPEN, OPEN_BYTES, authentic_opens, datagrams, opened
 
 from postman_cli.demo.ledger import REQUEST, message
@@ -36,7 +38,7 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(300 + 20 * ATTACK_S)]
 
 HERE = Path(__file__).parent
 PORT = 7000
-CONNECTIONS, RATE_PER_S = 16, 400
+CONNECTIONS, RATE_PER_S, OPENERS = 16, 400, 3
 COPIES = int(100 * ATTACK_S)
 # Whoever has these gets what is answered to datagrams that claim to come from there: nobody asked for it.
 VICTIM_MAC, VICTIM_IP, VICTIM_NET = "02:00:00:00:00:66", "198.18.0.66", "198.19.0.0"
@@ -48,55 +50,11 @@ SESSIONS_PER_CLIENT_MAX = 1024  # S17
 TOMBSTONE_S_MIN = 9.0
 
 
-@dataclass(frozen=True)
-class Attempt:
-    name: str
-    attacker: str
-    makes: str  # what attacker.py makes
-    target: str  # "server", "helper" or "client"
-    rules: str
-
-
-ATTEMPTS = (
-    Attempt("Data with a guessed connection id", "off path", "data, guessed id; spoofed", "server", "W5, W7"),
-    Attempt("Data with a guessed connection id", "off path", "data, guessed id; spoofed", "helper", "W5, W9"),
-    Attempt("RESUME of a known session, guessed MAC", "on path", "forged RESUME; spoofed", "server", "W6, S3"),
-    Attempt("RESUME of a known session, guessed MAC", "on path", "forged RESUME", "helper", "W6, S3"),
-    Attempt(
-        "Data of a known connection, guessed numbers and check", "on path", "data, known id; spoofed", "server", "W7"
-    ),
-    Attempt("Data of a known connection, guessed numbers and check", "on path", "data, known id", "client", "W7"),
-    Attempt(
-        "OPEN, RESUME, PROBE copied, from another address", "on path", "copied control; spoofed", "server", "S2, S3, S8"
-    ),
-    Attempt(
-        "OPEN, RESUME, PROBE copied, from another address", "on path", "copied control; spoofed", "helper", "S2, S3, S8"
-    ),
-    Attempt("Data copied, from another address", "on path", "copied data; spoofed", "server", "S6, C2"),
-    Attempt("Everything copied, from its own address", "on path", "copies", "helper", "C2, S3"),
-    Attempt("Everything copied, from its own address", "on path", "copies", "client", "C2"),
-    Attempt("Batches copied, from their own address", "on path (trunk)", "copies; trunk", "server", "T2"),
-    Attempt("Batches copied, from another address", "on path (trunk)", "copies; trunk; spoofed", "server", "T2, T3"),
-    Attempt(
-        "Batches with another number, or one bit altered", "on path (trunk)", "altered batches; trunk", "server", "T1"
-    ),
-    Attempt(
-        "Frames with one bit altered, from another address", "on path", "altered frames; spoofed", "server", "W6, W7"
-    ),
-)
-# What claims to come from the server: an OPEN_ACK among them says nothing of what the server opened.
-FORGED_ANSWERS = (
-    Attempt("Answers of the server with guessed MACs and tokens", "on path", "forged answers", "client", "W6, C9"),
-    Attempt("BUSY and PONG (they have no MAC)", "on path", "forged hints", "client", "O3, S11"),
-)
-
-
 def part(stack: Stack, host: str, role: str, *arguments: str, **env: str) -> Program:
     where = stack.lab.topology.host("s1").data_address
     path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
-    return stack.start(
-        host, f"attacked-{role}", "attack_parts", [role, where, str(PORT), *arguments], PYTHONPATH=path, **env
-    )
+    argv = [role.rstrip("0123456789"), where, str(PORT), *arguments]
+    return stack.start(host, f"attacked-{role}", "attack_parts", argv, PYTHONPATH=path, **env)
 
 
 @contextmanager
@@ -163,6 +121,10 @@ def wait_replies(client: Program, more: int, timeout_s: float = 60) -> None:
     while received(client) < until:
         assert time.monotonic() < deadline, newest(client)
         time.sleep(0.05)
+
+
+def nb_opened(programs: dict[str, Program]) -> int:
+    return sum(newest(programs[name])["opened"] for name in programs if name.startswith("opener"))
 
 
 def helper_used(client: Program, timeout_s: float = 60) -> int:
@@ -252,10 +214,10 @@ def flood(
     open_file, host = work / "opens.bin", stack.lab.topology.host("s1").data_address
     open_file.write_bytes(opens)
     target = next(d for d in datagrams(pcaps[1]) if d.to_ip == bytes(map(int, host.split("."))))
-    server, client, opener = (programs[name] for name in ("server", "client", "opener"))
+    server, client = programs["server"], programs["client"]
     told_again(programs)
     before, link, udp = newest(server)["vcl"], link_counters(stack, "d-s1"), udp_counters(stack, "s1")
-    before_bytes, replies, before_opened = victim_bytes(stack), received(client), newest(opener)["opened"]
+    before_bytes, replies, before_opened = victim_bytes(stack), received(client), nb_opened(programs)
     rss = psutil.Process(server.process.pid).memory_info().rss
     began_s = time.monotonic()
     argv = ["chrt", "-f", "1", str(work / "flood"), "d-s1", target.to_mac.hex(":"), host, str(PORT), VICTIM_MAC]
@@ -281,7 +243,7 @@ def flood(
         "drops": more(after["drops"], before["drops"]),
     }
     told_again(programs)  # one more open has begun and ended since
-    return row | {"opened": newest(opener)["opened"] - before_opened}
+    return row | {"opened": nb_opened(programs) - before_opened}
 
 
 def captured_opening(stack: Stack, folder: Path) -> tuple[dict[str, Program], list[Path]]:
@@ -292,8 +254,10 @@ def captured_opening(stack: Stack, folder: Path) -> tuple[dict[str, Program], li
         # A busy machine can look like a dead helper; there must be batches to copy, so there is no other path.
         programs["client"] = part(stack, "c1", "client", str(CONNECTIONS), str(RATE_PER_S), VCL_PATHS="helpers")
         programs["client"].wait_for(lambda line: line.get("connections") == CONNECTIONS, "connected clients")
-        programs["opener"] = part(stack, "c1", "opener")
-        programs["opener"].wait_for(lambda line: line.get("opened", 0) > 0, "a first connection")
+        openers = {f"opener{n}": part(stack, "c1", f"opener{n}") for n in range(OPENERS)}
+        programs |= openers
+        for opener in openers.values():
+            opener.wait_for(lambda line: line.get("opened", 0) > 0, "a first connection")
         used = helper_used(programs["client"])
         stack.ask("registry", "POST", f"/v1/helpers/{used}/drain", {})
         wait_replies(programs["client"], 400)
@@ -308,7 +272,7 @@ def asserted_attempts(rows: list[dict[str, Any]], accepted: int, honest: int, ac
     # S2, C7: an OPEN that is repeated makes no second connection before the first one's tombstone has ended.
     for cids in acks.values():
         times = sorted(cids.values())
-        assert all(later - sooner > TOMBSTONE_S_MIN for sooner, later in zip(times, times[1:], strict=False)), times
+        assert all(later - sooner > TOMBSTONE_S_MIN for sooner, later in pairwise(times)), times
     # Nothing else was opened that nobody asked for. On what such copies open nobody speaks (security.md).
     assert accepted <= honest + sum(len(cids) - 1 for cids in acks.values())
 
@@ -334,8 +298,8 @@ def test_attackers_steal_corrupt_and_starve_nothing(shared_stack: Stack, tmp_pat
         worker = stack.worker_pid(helper)
         rows = attempts(stack, ATTEMPTS, pcaps, programs, helper)
         accepted = newest(programs["server"])["vcl"]["accepts"]
-        told_again({"opener": programs["opener"]})
-        honest = CONNECTIONS + newest(programs["opener"])["opened"] + 1
+        told_again({name: program for name, program in programs.items() if name.startswith("opener")})
+        honest = CONNECTIONS + nb_opened(programs) + OPENERS
     acks = opened(*ack_pcaps)
     rows += attempts(stack, FORGED_ANSWERS, pcaps, programs, helper)
     floods = [
@@ -346,14 +310,22 @@ def test_attackers_steal_corrupt_and_starve_nothing(shared_stack: Stack, tmp_pat
 
     # In this order: what a program still does when it is told to stop, the next one answers.
     final = {}
-    for name in ("opener", "client", "server"):
+    for name in (*(f"opener{n}" for n in range(OPENERS)), "client", "server"):
         programs[name].stop(timeout_s=60)
         final[name] = next(line for line in reversed(programs[name].lines) if line["final"])
     report = {
-        "run": {"seconds": ATTACK_S, "connections": CONNECTIONS, "rate": RATE_PER_S, "authentic": AUTHENTIC_OPENS},
+        "run": {
+            "seconds": ATTACK_S,
+            "connections": CONNECTIONS,
+            "rate": RATE_PER_S,
+            "authentic": AUTHENTIC_OPENS,
+            "openers": OPENERS,
+        },
         "rows": rows,
         "floods": floods,
         "final": final,
+        "opens": [times for name in final if name.startswith("opener") for times in final[name]["opens"]],
+        "not_vcl": [why for name in final if name.startswith("opener") for why in final[name]["not_vcl"]],
         "again": sum(len(cids) - 1 for cids in acks.values()),
         "accepted": accepted,
         "honest": honest,
@@ -368,7 +340,7 @@ def test_attackers_steal_corrupt_and_starve_nothing(shared_stack: Stack, tmp_pat
     assert final["server"]["clean"], final["server"]
     assert final["client"]["connects"] == CONNECTIONS
     assert stack.worker_pid(helper) == worker
-    assert final["opener"]["not_vcl"] == []
+    assert report["not_vcl"] == []
     asserted_attempts(rows, accepted, honest, acks)
     for row in floods:
         asserted_flood(row)
