@@ -29,7 +29,9 @@ FLOODS = """
 ## Floods of OPEN
 Each OPEN comes from another address and port. *Made up*: one captured OPEN, as it is or with another token, session id
 or MAC. *Authentic*: {authentic} OPENs of another client with a valid token of its own, each of another session and
-sealed with that session's key. The sender has priority over everything else on the machine.
+sealed with that session's key. The sender and the server have priority over everything else on the machine, as if each
+had a core of its own; honest clients, helpers and control plane have what these leave. In as much quiet time there are
+{quiet} replies.
 """
 
 
@@ -68,7 +70,7 @@ def floods(report: dict[str, Any]) -> str:
         figures.append((name, [str(value) for value in values]))
 
     both = report["floods"]
-    row("OPENs sent", [flood["sent"] for flood in both])
+    row("OPENs sent, of 136 bytes", [flood["sent"] for flood in both])
     row("seconds", [flood["seconds"] for flood in both])
     row("**offered: a second, by the sender**", [f"{flood['rate_per_s']:.0f}" for flood in both])
     row("datagrams to the server's host (counter of the interface)", [f["offered"]["packets"] for f in both])
@@ -113,5 +115,14 @@ def verdict(report: dict[str, Any]) -> str:
 
 
 def document(report: dict[str, Any]) -> str:
+    quiet = round(report["run"]["seconds"] * report["run"]["rate"])
     head = HEAD.format(commit=commit(), verdict=verdict(report), **report["run"])
-    return head + attempts(report["rows"]) + "\n" + FLOODS.format(**report["run"]) + "\n" + floods(report) + "\n"
+    return (
+        head
+        + attempts(report["rows"])
+        + "\n"
+        + FLOODS.format(**report["run"], quiet=quiet)
+        + "\n"
+        + floods(report)
+        + "\n"
+    )
