@@ -16,7 +16,7 @@ Written at commit {commit} by `POSTMAN_ATTACK_S={seconds:g} POSTMAN_ATTACKS_DOC=
 tests/e2e/test_attacker.py`, which also asserts what [security.md](security.md) says of it; `./postman test` runs a
 short one. Real parts: control plane, two DPDK helpers, a server, {connections} connections by the helpers with
 {rate:g} requests a second, and {openers} clients that open one connection after the other, each of a new session. All
-of that, the attackers and what else runs there share two cores. The attackers sit at the switch, with captures of the
+of that and the attackers share two cores. The attackers sit at the switch, with captures of the
 client's leg and of the trunk.
 **No connection was stolen, corrupted or starved:**
 
@@ -29,9 +29,8 @@ FLOODS = """
 ## Floods of OPEN
 Each OPEN comes from another address and port. *Made up*: one captured OPEN, as it is or with another token, session id
 or MAC. *Authentic*: {authentic} OPENs of another client with a valid token of its own, each of another session and
-sealed with that session's key. The sender, the server and the control plane have priority over everything else on the
-machine; honest clients and helpers have what these leave of its two cores. In as much quiet time there are {quiet}
-replies.
+sealed with that session's key. The sender has priority; server, helpers, clients and control plane share what it
+leaves of two cores. In as much quiet time there are {quiet} replies.
 """
 
 
