@@ -16,8 +16,9 @@ Written at commit {commit} by `POSTMAN_ATTACK_S={seconds:g} POSTMAN_ATTACKS_DOC=
 tests/e2e/test_attacker.py`, which also asserts what [security.md](security.md) says of it; `./postman test` runs a
 short one. Real parts: control plane, two DPDK helpers, a server, {connections} connections by the helpers with
 {rate:g} requests a second, and {openers} clients that open one connection after the other, each of a new session. All
-of that and the attackers share two cores. The attackers sit at the switch, with captures of the
-client's leg and of the trunk.
+of that and the attackers share two cores. The attackers sit at the switch, with captures of the client's leg and of
+the trunk.
+
 **No connection was stolen, corrupted or starved:**
 
 {verdict}
@@ -106,12 +107,11 @@ def verdict(report: dict[str, Any]) -> str:
     return f"""- At the client {client["received"]} replies: {judged(client)};
   connections that ended: {client["errors"]}.
 - At the server {server["received"]} requests: {judged(server)}.
-- Opened by clients that open one after the other: {len(times)}, over plain TCP
-  {len(report["not_vcl"])} (the registry did not answer within 2 s on these two cores: the only reason allowed);
-  time to open: median {median(times):.1f} ms, longest {times[-1]:.1f} ms (not asserted).
-- Before the floods the server had accepted {report["accepted"]} connections. Clients asked for {report["honest"]} at
-  most; {report["again"]} were copies of an OPEN whose connection and tombstone had ended (the answers to all OPENs were
-  captured: never sooner than that). Nobody speaks on such a connection; it ends by S14."""
+- Opened by clients that open one after the other: {len(times)}; over plain TCP, because the registry
+  did not answer within 2 s (the only reason allowed): {len(report["not_vcl"])}; time to open: median {median(times):.1f} ms, longest {times[-1]:.1f} ms (not asserted).
+- Before the floods the server had accepted {report["accepted"]} connections; clients had asked for {report["honest"]}
+  at most. {report["again"]} answers to OPENs named a second connection for an OPEN that was seen before, each after the
+  first one and its tombstone had ended. Nobody speaks on such a connection; it ends by S14."""
 
 
 def document(report: dict[str, Any]) -> str:
