@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The honest programs of test_attacker.py: `server`, `client` and `opener`. Each prints a JSON line five times a
+"""The honest programs of test_attacker.py: `server`, `client` and `opener`. Each prints a JSON line ten times a
 second, with what it has seen so far, and a last one when it is told to stop."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from postman_cli.traffic.loop import stop_asked
 from postman_cli.traffic.server import TrafficServer
 from vcl.client import close_client
 
-EVERY_S = 0.2
+EVERY_S = 0.1
 CONNECT_S = 20.0
 
 

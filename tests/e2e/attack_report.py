@@ -108,7 +108,8 @@ def verdict(report: dict[str, Any]) -> str:
   connections that ended: {client["errors"]}.
 - At the server {server["received"]} requests: {judged(server)}.
 - Opened by clients that open one after the other: {len(times)}; over plain TCP, because the registry
-  did not answer within 2 s (the only reason allowed): {len(report["not_vcl"])}; time to open: median {median(times):.1f} ms, longest {times[-1]:.1f} ms (not asserted).
+  did not answer within 2 s (the only reason allowed): {len(report["not_vcl"])};
+  time to open: median {median(times):.1f} ms, longest {times[-1]:.1f} ms (not asserted).
 - Before the floods the server had accepted {report["accepted"]} connections; clients had asked for {report["honest"]}
   at most. {report["again"]} answers to OPENs named a second connection for an OPEN that was seen before, each after the
   first one and its tombstone had ended. Nobody speaks on such a connection; it ends by S14."""

@@ -271,9 +271,9 @@ def captured_opening(stack: Stack, folder: Path) -> tuple[dict[str, Program], li
         programs["server"].wait_for(lambda line: line.get("waiting_for") == "", "a registered server")
         # A busy machine can look like a dead helper; there must be batches to copy, so there is no other path.
         programs["client"] = part(stack, "c1", "client", str(CONNECTIONS), str(RATE_PER_S), VCL_PATHS="helpers")
-        programs["client"].wait_for(lambda line: line.get("connections") == CONNECTIONS, "connected clients")
         openers = {f"opener{n}": part(stack, "c1", f"opener{n}") for n in range(OPENERS)}
         programs |= openers
+        programs["client"].wait_for(lambda line: line.get("connections") == CONNECTIONS, "connected clients")
         for opener in openers.values():
             opener.wait_for(lambda line: line.get("opened", 0) > 0, "a first connection")
         used = helper_used(programs["client"])
