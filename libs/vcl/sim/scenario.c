@@ -12,7 +12,6 @@ enum {
     MTU_JUMBO_BYTES = 8972,
     SEGMENT_BYTES_MIN = PMW_TRUNK_HEADER_BYTES + PMW_ENTRY_LONG_V6_BYTES + PMW_FRAME_BYTES_BASE + PMW_TRUNK_TAG_BYTES,
     FLOWS_MAX = 1024,
-    FLOW_IDLE_US = 30000000,
     SHORT_HOLD_US = 500000,
     CLEAN_CRASH_WITHIN_US = 20000, /* while connections open and their streams are young ... */
     CLEAN_CRASH_BYTES = 2 << 20,   /* ... and long */
@@ -152,9 +151,6 @@ static void make_quiet(struct scenario *s)
 {
     s->net.delay_us_mean = s->net.delay_us_min = s->net.delay_us_min % 200;
     s->helper.poll_us_max %= 100;
-    s->helper.flows_max =
-        FLOWS_MAX; /* a flow that is forgotten takes its binding along, and frames on their way (T6) */
-    s->helper.flow_idle_us = FLOW_IDLE_US;
     s->endpoint_poll_us_max %= 100;
     s->engine.max_ack_delay_us %= 500;
     s->small_backlog = false;
