@@ -20,10 +20,10 @@
 
 enum { SIDE_BY_SIDE_US = 300 }; /* answers that left together, in two receptions */
 
-static void ask(struct vcl_session *s)
+static void ask(struct vcl_session *s, bool alarmed)
 {
     if (s->dial != NULL)
-        vcl__dial_ask(s);
+        vcl__dial_ask(s, alarmed);
     else
         vcl__trial_ask(s);
 }
@@ -48,7 +48,7 @@ void vcl__ask_begin(struct vcl_conn *c)
     if (c->ask == ASK_FIRST && s->ask.proof_at > c->ask_after)
         pause(c);
     else if (c->ask == ASK_FIRST || c->ask == ASK_SECOND)
-        ask(s);
+        ask(s, true);
 }
 
 bool vcl__ask_step(struct vcl_conn *c)
@@ -57,7 +57,7 @@ bool vcl__ask_step(struct vcl_conn *c)
         return true;
     c->ask = ASK_SECOND;
     c->ask_at = VCL_NEVER;
-    ask(c->s);
+    ask(c->s, false); /* the path has just answered */
     return false;
 }
 
@@ -98,7 +98,7 @@ void vcl__ask_on_proof(struct vcl_session *s, uint64_t sent_at)
         }
     }
     if (again)
-        ask(s);
+        ask(s, false);
 }
 
 void vcl__ask_on_move(struct vcl_session *s)

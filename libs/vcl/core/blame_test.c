@@ -119,6 +119,40 @@ static void case_24_a_helper_flaps(void **state)
     testnet_stop(&n);
 }
 
+/* Everything that a helper holds comes late, in order. */
+static enum verdict held_by_the_first_helper(struct testnet *n, struct flight *f)
+{
+    uint64_t *until = n->filter_ctx;
+    if (pmw_addr_equal(&f->to, &n->relays[0].addr) && f->at < *until)
+        f->at = *until;
+    return DELIVER;
+}
+
+/* S10, S22: it stood still, and is not dead: what it sends then shows it. A quarter of a second later it may serve
+ * again, and the next verdict takes longer. */
+static void a_helper_that_stood_still_is_no_dead_one(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 2, &c, &s);
+    exchange(&n, c, s, 0, 1000);
+    uint64_t until = n.now + 40 * MS;
+    n.filter = held_by_the_first_helper;
+    n.filter_ctx = &until;
+    exchange(&n, c, s, 1000, 1000);
+    assert_int_equal(info_of(n.session).active_helper_id, 101);
+    testnet_run(&n, until + 300 * MS);
+    n.relays[1].dead = true;
+    exchange(&n, c, s, 2000, 1000);
+    assert_int_equal(info_of(n.session).active_helper_id, 100); /* and not the direct path */
+    uint64_t moves = info_of(n.session).moves;
+    until = n.now + 17 * MS;
+    n.relays[1].dead = false;
+    exchange(&n, c, s, 3000, 1000);
+    assert_int_equal(info_of(n.session).moves, moves);
+    testnet_stop(&n);
+}
+
 /* S5, S13: a helper with two addresses answers from the other one. Its answers prove the path as any do: probes come as
  * seldom as ever (S12), not one upon each ECHO. */
 static enum verdict from_the_other_address(struct testnet *n, struct flight *f)
@@ -156,6 +190,7 @@ int main(void)
         cmocka_unit_test(a_neighbours_time_slice_is_no_death),
         cmocka_unit_test(case_18_two_helpers_die_in_a_row),
         cmocka_unit_test(case_24_a_helper_flaps),
+        cmocka_unit_test(a_helper_that_stood_still_is_no_dead_one),
         cmocka_unit_test(a_helper_that_answers_from_elsewhere_is_asked_no_oftener),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

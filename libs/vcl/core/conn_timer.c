@@ -128,12 +128,10 @@ static void pto_fired(struct vcl_conn *c)
     c->pto_fired_at = e->now;
     if (c->pto_count < UINT8_MAX)
         c->pto_count++;
+    vcl__ask_begin(c);
     if (oldest->state == SENT_LOST || c->pto_count >= BLIND_PTOS)
         repeat_oldest(c);
-    else
-        vcl__ask_begin(c);
     if (s->dial != NULL) {
-        vcl__dial_ask(s);
         if (c->pto_count % ASK_PTOS == 0)
             vcl__resume_ask(c);
     }

@@ -160,19 +160,21 @@ static void suspicion_ripe(struct vcl_session *s)
     struct dial *d = s->dial;
     const struct vcl_path *other = vcl__scout_best(s, &d->active);
     d->suspect_waits = false;
-    if (d->suspect_silent && vcl__watch_silence(s) < s->e->cfg.suspect_silence_us_min)
+    if (d->suspect_silent && vcl__watch_silence(s) < vcl__watch_silence_min(s))
         return;
     d->from_helper_id = d->active.helper_id;
     vcl__dial_path_event(s, VCL_EV_PATH_SUSPECT);
-    if (other != NULL)
+    if (other != NULL && d->suspect_silent)
+        vcl__candidates_silent(&d->candidates, s->e->now, &d->active, s->e->cfg.path_penalty_us);
+    else if (other != NULL)
         vcl__candidates_fail(&d->candidates, s->e->now, &d->active, s->e->cfg.path_penalty_us);
     vcl__dial_leave(s, false);
 }
 
-void vcl__dial_ask(struct vcl_session *s)
+void vcl__dial_ask(struct vcl_session *s, bool alarmed)
 {
     if (s->dial->state == VCL_PATH_ACTIVE && s->dial->probe.nb_unanswered == 0)
-        vcl__probe_send(s, true);
+        vcl__probe_send(s, alarmed);
 }
 
 /* An OPEN was unanswered twice. While the server may not know the session there is nothing to resume: the OPEN itself
@@ -181,7 +183,7 @@ void vcl__dial_on_open_silence(struct vcl_session *s, uint64_t silent_since)
 {
     struct dial *d = s->dial;
     if (d->state != VCL_PATH_DOWN) {
-        vcl__dial_ask(s);
+        vcl__dial_ask(s, true);
         return;
     }
     if (s->last_rx > silent_since || s->e->now < d->spacing.next_at || s->e->lag_us > 0)

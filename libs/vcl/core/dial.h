@@ -62,6 +62,7 @@ struct dial { /* what only the client end of a session has */
     struct candidates candidates;
     struct vcl_path active; /* where we send now (in RESUMING: the one that is tried) */
     uint64_t active_since;
+    uint64_t patient_until; /* S22: a verdict was false */
     enum vcl_path_state state;
     bool known; /* the server has this session: it answered an OPEN */
     struct move_spacing spacing;
@@ -102,7 +103,8 @@ struct helper_watch { /* S22: what all sessions of a client engine know of one h
 /* --- dial.c: the client's path machine (S7-S12) --- */
 bool vcl__dial_may_open(const struct vcl_session *s);
 bool vcl__dial_may_send(const struct vcl_session *s);
-void vcl__dial_ask(struct vcl_session *s); /* something is overdue (S7, C4): does the path carry anything? */
+/* Something is overdue (S7, C4): does the path carry anything? alarmed: as vcl__probe_send. */
+void vcl__dial_ask(struct vcl_session *s, bool alarmed);
 void vcl__dial_on_open_answer(struct vcl_session *s, uint32_t server_epoch);
 void vcl__dial_on_open_silence(struct vcl_session *s, uint64_t silent_since);
 uint64_t vcl__dial_on_timer(struct vcl_session *s); /* returns when to look again */
@@ -133,6 +135,8 @@ bool vcl__scout_on_echo(struct vcl_session *s, const struct pmw_probe *p);
 const struct vcl_path *vcl__scout_best(const struct vcl_session *s, const struct vcl_path *except);
 uint64_t vcl__scout_patience(const struct vcl_session *s); /* how long the active path may be behind the others */
 void vcl__watch_rx(struct vcl_engine *e, uint16_t helper_id);
+uint64_t vcl__watch_silence_min(const struct vcl_session *s);             /* less than this is no verdict */
+void vcl__watch_late(struct vcl_session *s, const struct pmw_addr *from); /* not from the active path */
 /* For how long nothing arrived from the active path though something should have; 0: nothing is due. */
 uint64_t vcl__watch_silence(const struct vcl_session *s);
 

@@ -218,7 +218,7 @@ void vcl__open_on_timer(struct vcl_conn *c)
     if (c->nb_opens_sent >= 2)
         vcl__dial_on_open_silence(c->s, c->open_before_at);
     else
-        vcl__dial_ask(c->s);
+        vcl__dial_ask(c->s, true);
     vcl__conn_kick(c);
 }
 

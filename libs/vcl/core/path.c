@@ -159,6 +159,30 @@ void vcl__candidates_fail(struct candidates *c, uint64_t now, const struct vcl_p
     p->penalty_until = now + p->penalty_us;
 }
 
+void vcl__candidates_silent(struct candidates *c, uint64_t now, const struct vcl_path *path, uint64_t penalty_us)
+{
+    struct candidate *p = find(c, path);
+    vcl__candidates_fail(c, now, path, penalty_us);
+    if (p != NULL)
+        p->silent_at = now;
+}
+
+bool vcl__candidates_late(struct candidates *c, uint64_t now, const struct pmw_addr *addr)
+{
+    for (uint8_t i = 0; i < c->count; i++) {
+        struct candidate *p = &c->list[i];
+        if (p->silent_at == 0 || !pmw_addr_equal(&p->path.addr, addr))
+            continue;
+        bool late = now - p->silent_at <= PATH_LATE_US_MAX;
+        uint64_t until = now + p->penalty_us / PATH_LATE_SHARE;
+        p->silent_at = 0;
+        if (late && until < p->penalty_until)
+            p->penalty_until = until;
+        return late;
+    }
+    return false;
+}
+
 void vcl__candidates_clear(struct candidates *c, uint64_t now, uint16_t helper_id)
 {
     for (uint8_t i = 0; i < c->count; i++)
@@ -168,10 +192,14 @@ void vcl__candidates_clear(struct candidates *c, uint64_t now, uint16_t helper_i
 
 void vcl__spacing_moved(struct move_spacing *s, uint64_t now, uint64_t min_us, uint64_t max_us)
 {
-    if (s->interval_us == 0 || now - s->last_at >= MOVE_QUIET_US)
-        s->interval_us = min_us;
-    else
-        s->interval_us = s->interval_us * 2 < max_us ? s->interval_us * 2 : max_us;
+    uint64_t quiet_s = (now - s->last_at) / 1000000;
+    uint64_t us = s->interval_us == 0 || quiet_s >= MOVE_QUIET_S ? 0 : 2 * s->interval_us >> quiet_s;
+    s->interval_us = us < min_us ? min_us : us < max_us ? us : max_us;
     s->last_at = now;
     s->next_at = now + s->interval_us;
+}
+
+void vcl__spacing_planned(struct move_spacing *s, uint64_t now, uint64_t min_us)
+{
+    s->next_at = now + (s->interval_us > min_us ? s->interval_us : min_us);
 }

@@ -10,13 +10,16 @@
 
 enum {
     PATH_PENALTY_US_MAX = 60000000, /* S10 */
-    MOVE_QUIET_US = 5000000,        /* S9: so long without a move, and spacing starts over */
+    MOVE_QUIET_S = 5,               /* S9: so long without a move, and spacing starts over */
+    PATH_LATE_US_MAX = 500000,      /* S10: what comes by a path so soon after it was left was only late */
+    PATH_LATE_SHARE = 20,           /* S10: of the penalty that is left then */
 };
 
 struct candidate {
     struct vcl_path path;
     uint64_t penalty_until, penalty_us; /* penalty_us: length of the last one, 0 = none yet */
     uint64_t tried_at;                  /* last time it was chosen */
+    uint64_t silent_at;                 /* it failed because nothing arrived; 0: it did not */
     uint64_t echoed_at, echo_rtt_us;    /* S22: its scout was answered by the server */
 };
 
@@ -49,6 +52,11 @@ void vcl__candidates_fail(struct candidates *c, uint64_t now, const struct vcl_p
 /* The control plane says that it works: its penalty ends now. If it fails again, the next one is longer all the same: a
  * path that comes and goes gets no session each time. */
 void vcl__candidates_clear(struct candidates *c, uint64_t now, uint16_t helper_id);
+/* It failed because nothing at all arrived by it. */
+void vcl__candidates_silent(struct candidates *c, uint64_t now, const struct vcl_path *path, uint64_t penalty_us);
+/* An authentic frame came from this address. True: such a path was left a moment ago, and the frame was only late: the
+ * path is not dead, and most of its penalty is remitted. */
+bool vcl__candidates_late(struct candidates *c, uint64_t now, const struct pmw_addr *addr);
 bool vcl__path_equal(const struct vcl_path *a, const struct vcl_path *b);
 
 struct move_spacing {
@@ -56,6 +64,8 @@ struct move_spacing {
     uint64_t interval_us;
 };
 
+/* A move away from a path that works: the next one waits as long, and not longer because of it. */
+void vcl__spacing_planned(struct move_spacing *s, uint64_t now, uint64_t min_us);
 void vcl__spacing_moved(struct move_spacing *s, uint64_t now, uint64_t min_us, uint64_t max_us);
 
 #endif

@@ -47,7 +47,11 @@ static void ask_first(struct vcl_session *s, enum plan_state state)
     struct plan *p = &s->dial->plan;
     p->epoch = vcl__dial_next_epoch(s);
     p->state = state;
-    vcl__spacing_moved(&s->dial->spacing, s->e->now, s->e->cfg.move_interval_min_us, s->e->cfg.move_interval_max_us);
+    if (state == PLAN_ASKED)
+        vcl__spacing_planned(&s->dial->spacing, s->e->now, s->e->cfg.move_interval_min_us);
+    else
+        vcl__spacing_moved(&s->dial->spacing, s->e->now, s->e->cfg.move_interval_min_us,
+                           s->e->cfg.move_interval_max_us);
     p->nonce = vcl__random64(s->e);
     p->sent_at = s->e->now;
     p->nb_sent = 0;

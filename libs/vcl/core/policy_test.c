@@ -184,6 +184,24 @@ static void penalty_has_a_ceiling(void **state)
     assert_int_equal(c.list[0].penalty_us, 5000000); /* it served long since */
 }
 
+/* S10: by which something comes soon after it was left for its silence, was only late. */
+static void a_late_path_has_a_short_penalty(void **state)
+{
+    struct vcl_path p = path_of(1);
+    struct candidates c = {.count = 0};
+    vcl__candidates_set(&c, &p, 1);
+    vcl__candidates_silent(&c, 1000, &p, 5000000);
+    assert_true(vcl__candidates_late(&c, 21000, &p.addr));
+    assert_int_equal(c.list[0].penalty_until, 21000 + 250000);
+    assert_false(vcl__candidates_late(&c, 22000, &p.addr)); /* once */
+    vcl__candidates_silent(&c, 1000000, &p, 5000000);
+    assert_int_equal(c.list[0].penalty_until, 1000000 + 10000000); /* the second in a row all the same */
+    assert_false(vcl__candidates_late(&c, 1000000 + PATH_LATE_US_MAX + 1, &p.addr)); /* it is back: another matter */
+    assert_int_equal(c.list[0].penalty_until, 1000000 + 10000000);
+    vcl__candidates_fail(&c, 20000000, &p, 5000000); /* it was heard, and its server was not: a broken link */
+    assert_false(vcl__candidates_late(&c, 20001000, &p.addr));
+}
+
 static void moves_are_spaced(void **state)
 {
     struct move_spacing s = {.next_at = 0};
@@ -194,9 +212,21 @@ static void moves_are_spaced(void **state)
         assert_int_equal(s.next_at - now, expected[i]);
         now = s.next_at;
     }
-    now += MOVE_QUIET_US;
+    now += MOVE_QUIET_S * 1000000;
     vcl__spacing_moved(&s, now, 10, 100);
     assert_int_equal(s.next_at - now, 10);
+    for (int i = 0; i < 5; i++) { /* one a second: no herd */
+        now += 1000000;
+        vcl__spacing_moved(&s, now, 10, 100);
+        assert_int_equal(s.next_at - now, 10);
+    }
+    for (int i = 0; i < 5; i++)
+        vcl__spacing_moved(&s, now, 10, 100);
+    vcl__spacing_moved(&s, now + 2000000, 10, 100);
+    assert_int_equal(s.next_at - now, 2000000 + 50); /* halved twice, doubled once */
+    vcl__spacing_planned(&s, now + 2100000, 10);
+    vcl__spacing_planned(&s, now + 2200000, 10);
+    assert_int_equal(s.next_at - now, 2200000 + 50); /* planned ones make it no longer */
 }
 
 static void slots_rest_before_they_are_used_again(void **state)
@@ -261,6 +291,7 @@ int main(void)
         cmocka_unit_test(a_cleared_path_that_fails_again_is_not_new),
         cmocka_unit_test(a_search_tries_every_candidate),
         cmocka_unit_test(penalty_has_a_ceiling),
+        cmocka_unit_test(a_late_path_has_a_short_penalty),
         cmocka_unit_test(moves_are_spaced),
         cmocka_unit_test(slots_rest_before_they_are_used_again),
         cmocka_unit_test(connection_table_holds),

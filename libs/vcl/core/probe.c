@@ -137,7 +137,7 @@ static uint64_t judge(struct vcl_session *s)
     const uint64_t asked = d->probe.first_sent_at, gap_ends = d->probe.sent_at + probe_gap(s);
     const struct vcl_path *witness = vcl__scout_best(s, NULL);
     bool itself = witness != NULL && vcl__path_equal(witness, &d->active); /* it works; the server sends elsewhere */
-    uint64_t silence = vcl__watch_silence(s), silence_min = e->cfg.suspect_silence_us_min;
+    uint64_t silence = vcl__watch_silence(s), silence_min = vcl__watch_silence_min(s);
     uint64_t fair = asked + (vcl__scout_patience(s) > patience(s) ? vcl__scout_patience(s) : patience(s));
     uint64_t nb_silent = d->probe.hinted ? 1 : PROBES_SILENT + (itself ? 1 : 0);
     bool silent = silence >= silence_min && vcl__due(e, fair);

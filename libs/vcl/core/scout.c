@@ -11,9 +11,10 @@
 #include "state.h"
 
 enum {
-    SCOUTS_FIRST = 2,   /* asked in the first round; twice as many in each next one: most silences end before */
-    SCOUTS_SILENT = 4,  /* rounds without any answer, after which the control plane is asked for other paths */
-    SCOUT_PATIENCE = 4, /* the active path may take so many times as long as the one that has answered */
+    SCOUTS_FIRST = 2,      /* asked in the first round; twice as many in each next one: most silences end before */
+    SCOUTS_SILENT = 4,     /* rounds without any answer, after which the control plane is asked for other paths */
+    PATIENT_US = 10000000, /* after a false verdict twice the silence is allowed for so long */
+    SCOUT_PATIENCE = 4,    /* the active path may take so many times as long as the one that has answered */
 };
 
 void vcl__watch_rx(struct vcl_engine *e, uint16_t helper_id)
@@ -38,6 +39,19 @@ uint64_t vcl__watch_silence(const struct vcl_session *s)
         return 0;
     uint64_t silence = now - (heard > d->waiting_since ? heard : d->waiting_since);
     return silence > lag ? silence - lag : 0;
+}
+
+uint64_t vcl__watch_silence_min(const struct vcl_session *s)
+{
+    uint64_t us = s->e->cfg.suspect_silence_us_min;
+    return s->e->now < s->dial->patient_until ? 2 * us : us;
+}
+
+/* It was no death: hosts here stand still for longer than is usual. */
+void vcl__watch_late(struct vcl_session *s, const struct pmw_addr *from)
+{
+    if (vcl__candidates_late(&s->dial->candidates, s->e->now, from))
+        s->dial->patient_until = s->e->now + PATIENT_US;
 }
 
 static void scout_send(struct vcl_session *s, const struct vcl_path *path)

@@ -131,6 +131,8 @@ void vcl__session_on_rx(struct vcl_session *s, const struct route *from)
         vcl__trial_on_rx(s, from);
     } else if (pmw_addr_equal(&from->addr, &d->active.addr)) {
         vcl__path_on_arrival(s);
+    } else {
+        vcl__watch_late(s, &from->addr);
     }
 }
 

@@ -141,16 +141,19 @@ static void clear_one(struct world *w, struct input *in)
     REQUIRE(c == NULL || c->penalty_us == length); /* S11: the next one is longer all the same */
 }
 
-/* S9: 10 ms, doubling to 1 s, 10 ms again after 5 s of quiet. */
+/* S9: 10 ms, doubling to 1 s, halved for each second of quiet, 10 ms again after five. */
 static void move(struct world *w)
 {
     struct move_spacing before = w->spacing;
     if (w->now < before.next_at)
         return;
     vcl__spacing_moved(&w->spacing, w->now, MOVE_MIN_US, MOVE_MAX_US);
-    bool quiet = before.interval_us == 0 || w->now - before.last_at >= MOVE_QUIET_US;
-    uint64_t doubled = before.interval_us * 2 < MOVE_MAX_US ? before.interval_us * 2 : MOVE_MAX_US;
-    REQUIRE(w->spacing.interval_us == (quiet ? MOVE_MIN_US : doubled));
+    uint64_t expected = before.interval_us * 2;
+    for (uint64_t at = before.last_at + 1000000; at <= w->now && expected > MOVE_MIN_US; at += 1000000)
+        expected /= 2;
+    if (expected < MOVE_MIN_US || w->now - before.last_at >= MOVE_QUIET_S * UINT64_C(1000000))
+        expected = MOVE_MIN_US;
+    REQUIRE(w->spacing.interval_us == (expected < MOVE_MAX_US ? expected : MOVE_MAX_US));
     REQUIRE(w->spacing.next_at == w->now + w->spacing.interval_us && w->spacing.last_at == w->now);
 }
 
