@@ -198,9 +198,9 @@ static void build(struct simulation *sim, const struct run_options *options)
         client_init(&sim->clients[i], sim, i, &hosts);
     build_connections(sim, &plans);
     nemesis_init(&sim->nemesis, sim, rng_split(&sim->rng, 6));
-    for (int i = 0; i < HOSTS_MAX && (sim->scenario.quiet || sim->scenario.clean_crash || sim->scenario.clean_ranks);
-         i++)
-        sim->world.hosts[i].receive_queue_max = UINT32_MAX; /* a queue that overflows is a fault */
+    for (int i = 0; i < HOSTS_MAX && sim->scenario.clean_ranks;
+         i++) /* the most connections of all, and no loss allowed */
+        sim->world.hosts[i].receive_queue_max = UINT32_MAX;
     memory_fault(sim);
     plant_faults(sim);
 }

@@ -81,13 +81,14 @@ void trial_watch_received(struct trial_watch *w, const uint8_t *frame, size_t le
 }
 
 /* --- sent --------------------------------------------------------------------------------------------------- */
-static void open_answered(struct trial_watch *w, const struct trial_way *to)
+static void open_answered(struct trial_watch *w, uint32_t epoch, const struct trial_way *to)
 {
     if (w->way.addr.family != 0) {
         w->first = w->first && same(&w->way, to);
         return;
     }
     w->way = *to;
+    w->epoch = epoch; /* a RESUME of it may ask whether a connection is there (S16): no move */
     w->first = true;
     for (int i = 0; i < TRIAL_OPENERS_MAX; i++)
         if (same(&w->openers[i].way, to)) {
@@ -148,7 +149,7 @@ bool trial_watch_sent(struct trial_watch *w, const uint8_t *frame, size_t len, c
     uint32_t epoch = decided_in(frame, len, &challenge);
     bool before = epoch < w->since_epoch;
     if (type == PMW_OPEN_ACK)
-        open_answered(w, to);
+        open_answered(w, epoch, to);
     if (type == PMW_ECHO && epoch == 0)
         before = answers_probe_before(w, frame, len, to);
     if (w->proved || before || !same(&w->way, to))
