@@ -66,14 +66,10 @@ void vcl__credit_round(struct credit *c, uint64_t now, uint64_t target_us, uint6
                        uint32_t nb_trunks)
 {
     uint64_t rounds = (now - c->round_at) / CREDIT_ROUND_US;
-    if (delay_us <= target_us)
-        c->above_since = 0;
-    else if (c->above_since == 0)
-        c->above_since = now;
-    if (delay_us <= target_us && c->limited)
-        rise(c, rounds);
-    else if (delay_us > target_us && (c->limited || now - c->above_since >= CREDIT_PATIENCE_US))
+    if (delay_us > target_us)
         cut(c, now, target_us, delay_us, nb_unread);
+    else if (c->limited)
+        rise(c, rounds);
     if (c->pool < nb_trunks)
         c->pool = nb_trunks;
     /* As much as everybody may have without a pool: there is no need for one. */

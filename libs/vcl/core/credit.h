@@ -15,10 +15,8 @@
 #include <stdint.h>
 
 enum {
-    CREDIT_ROUND_US = 100, /* of the controller; 10 us in Breakwater's code, for kernel-bypass round trips */
-    CREDIT_PATIENCE_US =
-        5000,               /* above the target for so long: the application is behind; else it had to wait for a CPU */
-    CREDIT_ROUNDS_MAX = 64, /* made up for after a silence */
+    CREDIT_ROUND_US = 100,      /* of the controller; 10 us in Breakwater's code, for kernel-bypass round trips */
+    CREDIT_ROUNDS_MAX = 64,     /* made up for after a silence */
     CREDIT_SPARE_ENTRIES = 256, /* what a helper holds without credit is as much (O2) */
     CREDIT_SPARE_MS = 1,
     CREDIT_RISE_SHARE = 64,         /* of the pool, and at least one message, a round */
@@ -28,9 +26,8 @@ enum {
 
 struct credit { /* of an engine */
     uint64_t round_at, cut_at;
-    uint64_t pool;        /* limited: messages that may be unread or on their way */
-    uint64_t above_since; /* the delay has been above its target; 0: it is not */
-    uint64_t weights;     /* sum over trunks, of this round */
+    uint64_t pool;    /* limited: messages that may be unread or on their way */
+    uint64_t weights; /* sum over trunks, of this round */
     bool limited;
 };
 

@@ -200,21 +200,6 @@ static void o1_who_keeps_up_limits_nobody(void **state)
     }
 }
 
-/* The application is not run for 4 ms, four times in a row: what came meanwhile is read soon after, so nobody waits.
- * One that is behind for longer is too slow. */
-static void o1_a_wait_for_a_cpu_limits_nobody(void **state)
-{
-    struct shard s;
-    shard_init(&s, 0);
-    for (int i = 0; i < 400; i++) {
-        round_of(&s, 4, 5, i % 100 < 40 ? 0 : 200);
-        assert_false(s.c.limited);
-    }
-    for (int i = 0; i < 60; i++)
-        round_of(&s, 4, 5, 0);
-    assert_true(s.c.limited);
-}
-
 /* Three times what the application can do: it is busy all the time, and nothing waits for long. */
 static void case_54_three_times_the_load(void **state)
 {
@@ -288,7 +273,6 @@ int main(void)
         cmocka_unit_test(t8_the_ring_repeats_the_identical_datagram_once),
         cmocka_unit_test(t8_a_full_ring_forgets_the_oldest),
         cmocka_unit_test(o1_who_keeps_up_limits_nobody),
-        cmocka_unit_test(o1_a_wait_for_a_cpu_limits_nobody),
         cmocka_unit_test(case_54_three_times_the_load),
         cmocka_unit_test(o1_a_stopped_application_leaves_one_message_a_helper_and_round),
         cmocka_unit_test(o1_counts_pass_two_to_the_32),
