@@ -154,6 +154,8 @@ bool trial_watch_sent(struct trial_watch *w, const uint8_t *frame, size_t len, c
         before = answers_probe_before(w, frame, len, to);
     if (w->proved || before || !same(&w->way, to))
         return true;
+    if (type == PMW_OPEN_COOKIE || type == PMW_REFUSED) /* shorter than the OPEN that it answers, which may be older */
+        return true;
     if (challenge != 0 && (epoch == w->epoch || w->epoch == 0))
         w->challenge = challenge;
     w->bytes_out += len;

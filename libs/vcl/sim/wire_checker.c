@@ -176,7 +176,7 @@ static void server_flow_frame(struct simulation *sim, const struct pmw_frame *f,
         return;
     k->server_frames_checked++;
     uint8_t epoch8 = k->stale_plant && s->server_epoch > 0 ? (uint8_t)(f->epoch8 - 1) : f->epoch8;
-    uint32_t reference = s->server_epoch > s->delivered_epoch ? s->server_epoch : s->delivered_epoch;
+    uint32_t told = told_epoch(sim, s), reference = s->server_epoch > told ? s->server_epoch : told;
     uint32_t epoch = (uint32_t)pmw_wlsb(reference, epoch8, pmw_frame_epoch_bits(f));
     /* W10: 4 bits in a short frame. After eight moves in silence it is its client's epoch that it is near to. */
     if (epoch < s->server_epoch && epoch + (1u << pmw_frame_epoch_bits(f)) <= s->sent_epoch)
@@ -185,7 +185,7 @@ static void server_flow_frame(struct simulation *sim, const struct pmw_frame *f,
         fail(sim, "the server's epoch goes back", s->id, epoch, s->server_epoch);
     } else if (epoch > s->sent_epoch) {
         fail(sim, "the server uses an epoch that its client never sent", s->id, epoch, s->sent_epoch);
-    } else if (epoch < told_epoch(sim, s)) {
+    } else if (epoch < told) {
         fail(sim, "the server uses an older epoch than it was told", s->id, epoch, s->delivered_epoch);
     } else if (epoch > s->server_epoch) {
         s->server_epoch = epoch;
