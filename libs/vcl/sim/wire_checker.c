@@ -288,8 +288,8 @@ void checkers_server_received(struct simulation *sim, uint64_t now, const struct
             return;
         checkers_trunk_begins(&sim->checkers, &trunk);
         frames_bind(&sim->checkers, &trunk, in->bytes, in->len);
-    } else if (drop == VCL_DROP_MALFORMED || drop == VCL_DROP_LIMIT) {
-        return;
+    } else if (drop == VCL_DROP_MALFORMED || (drop == VCL_DROP_LIMIT && pmw_type_of(in->bytes, in->len) != PMW_DATA)) {
+        return; /* DATA for which there was no memory has been believed all the same */
     }
     frames_each(sim, in->bytes, in->len, 0, &in->from, server_frame_received);
 }
