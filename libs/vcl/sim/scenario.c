@@ -151,6 +151,8 @@ static void make_quiet(struct scenario *s)
 {
     s->net.delay_us_mean = s->net.delay_us_min = s->net.delay_us_min % 200;
     s->helper.poll_us_max %= 100;
+    s->helper.flows_max =
+        FLOWS_MAX; /* a flow that must make room takes its binding along, and frames on their way (T6) */
     s->endpoint_poll_us_max %= 100;
     s->engine.max_ack_delay_us %= 500;
     s->small_backlog = false;
