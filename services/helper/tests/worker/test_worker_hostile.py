@@ -18,6 +18,7 @@ pytestmark = pytest.mark.root
 
 SERVER_ID = 7
 DATAGRAMS = 3000
+FRAME_BYTES_BASE = 1352  # the longest C-frame that every path carries
 BURST = 200  # datagrams between two looks at the counters, well below the port's ring
 
 
@@ -64,10 +65,26 @@ def _flood(worker: Worker, sock: socket.socket, port: int, datagrams: list[bytes
 
 def test_garbage_on_the_client_port(network: WorkerNetwork, worker: Worker, client: Client, server: Server) -> None:
     rng = random.Random(1)
+    garbage = [rng.randbytes(rng.randrange(1400)) for _ in range(DATAGRAMS)]
     with network.udp(CLIENT_IP) as sock:
-        grown = _flood(worker, sock, CLIENT_PORT, [rng.randbytes(rng.randrange(1400)) for _ in range(DATAGRAMS)])
-    assert set(grown) <= {"malformed", "not_for_helper", "unknown_server"}
+        grown = _flood(worker, sock, CLIENT_PORT, garbage)
+    assert set(grown) <= {"malformed", "not_for_helper", "unknown_server", "frame_long"}
+    assert grown.get("frame_long", 0) <= sum(len(datagram) > FRAME_BYTES_BASE for datagram in garbage)
     assert is_silent(server.socket)
+
+
+def test_frames_longer_than_every_path_carries(
+    network: WorkerNetwork, worker: Worker, client: Client, server: Server
+) -> None:
+    connection = cid(1, SERVER_ID)
+    room = FRAME_BYTES_BASE - len(data_frame(connection, b""))
+    with network.udp(CLIENT_IP) as sock:
+        long = [data_frame(connection, bytes(room + more)) for more in range(1, 100)]
+        assert _flood(worker, sock, CLIENT_PORT, long) == {"frame_long": len(long)}
+    assert is_silent(server.socket)
+    longest = data_frame(connection, bytes(room), urgent=True)
+    client.send(longest)
+    assert [e.frame for e in server.receive_frames(1)] == [longest]
 
 
 def test_frames_of_made_up_connections(network: WorkerNetwork, worker: Worker, client: Client, server: Server) -> None:
@@ -91,6 +108,11 @@ def test_trunk_batches_of_strangers(network: WorkerNetwork, worker: Worker, clie
     with network.udp(SERVER_IP) as sock:
         assert _flood(worker, sock, TRUNK_PORT, batches * 10) == {"trunk_unknown": 200}
     assert is_silent(client.socket)
+    # To the worker the strangers' batches have not arrived: after the next one it asks for just these numbers (T8).
+    asked_before = len(server.asked_seqs)
+    _assert_relays(client, server)
+    server.receive_nacks(until=asked_before + len(batches))
+    assert server.asked_seqs[asked_before:] == list(range(server.seq - len(batches), server.seq))
 
 
 def test_forged_and_truncated_batches(worker: Worker, client: Client, server: Server) -> None:

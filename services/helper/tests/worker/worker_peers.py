@@ -73,6 +73,7 @@ class Server:
         self.to_server, self.to_helper = bytes(keys["to_server"]), bytes(keys["to_helper"])  # type: ignore[arg-type]
         self.seq = 0
         self.received_seqs: list[int] = []
+        self.asked_seqs: list[int] = []
         worker.must(
             f"server set {server_id} {shard} {SERVER_IP} {self.port} {self.to_server.hex()} {self.to_helper.hex()}"
         )
@@ -82,7 +83,7 @@ class Server:
         """The worker asks by ARP as soon as it is told of a server: a burst need not wait for that."""
         return any(n["ip"] == SERVER_IP and "mac" in n for n in self.worker.must("neighbours")["neighbours"])
 
-    def receive(self) -> tuple[bytes, wire.Fields, list[wire.Entry], int]:
+    def receive(self) -> tuple[bytes, wire.Fields, list[wire.AnyEntry], int]:
         """The next batch: its bytes, header, entries and number of padding bytes. The tag must hold."""
         datagram, source = self.socket.recvfrom(2048)
         assert source == (HELPER_IP, TRUNK_PORT)
@@ -92,12 +93,29 @@ class Server:
         return datagram, header, entries, pad
 
     def receive_frames(self, number: int) -> list[wire.Entry]:
-        """Entries of as many batches as hold that number."""
-        entries: list[wire.Entry] = []
-        while len(entries) < number:
-            entries += self.receive()[2]
-        assert len(entries) == number
-        return entries
+        """Frames of as many batches as hold that number. What the worker asks for meanwhile (T8) is noted."""
+        frames: list[wire.Entry] = []
+        while len(frames) < number:
+            frames += self._take_nacks(self.receive()[2])
+        assert len(frames) == number
+        return frames
+
+    def receive_nacks(self, until: int) -> None:
+        """Waits until the worker has asked for so many batches in all."""
+        while len(self.asked_seqs) < until:
+            assert self._take_nacks(self.receive()[2]) == []
+
+    def _take_nacks(self, entries: Iterable[wire.AnyEntry]) -> list[wire.Entry]:
+        """Notes what is asked for, which is only what is older than the newest batch; the rest must be frames."""
+        frames: list[wire.Entry] = []
+        for got in entries:
+            if isinstance(got, wire.Nack):
+                assert 1 <= got.first < got.first + got.count <= self.seq
+                self.asked_seqs += range(got.first, got.first + got.count)
+            else:
+                assert isinstance(got, wire.Entry)
+                frames.append(got)
+        return frames
 
     def batch(self, entries: Iterable[wire.Entry], *, seq: int | None = None, pad: int = 0) -> bytes:
         """A sealed batch with the next number."""
