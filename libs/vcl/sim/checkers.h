@@ -12,7 +12,7 @@
 
 struct simulation;
 
-enum { SESSIONS_MAX = 64, CIDS_MAX = 1024, BINDINGS_MAX = 65536, RESUMES_MAX = 4096 };
+enum { SESSIONS_MAX = 64, CIDS_MAX = 1024, BINDINGS_MAX = 65536, RESUMES_MAX = 4096, RESUMES_PLACES = 4 };
 
 /* What has been seen of one session. */
 struct session_record {
@@ -50,7 +50,7 @@ struct checkers {
         uint32_t session; /* index + 1; 0: free slot */
     } cids[CIDS_MAX];     /* open addressing */
     uint32_t nb_cids;
-    uint64_t resumes[RESUMES_MAX]; /* hashes of all RESUME frames that clients really sent */
+    uint64_t resumes[RESUMES_MAX]; /* hashes of RESUME frames that clients really sent, in sets of so many places */
     struct {
         uint32_t helper_incarnation, incarnation, seq;
     } newest_batch[HELPERS_MAX]; /* of the server, to each helper */

@@ -3,6 +3,8 @@
  * that it carries, and one that carries none for what it answers. */
 #include "trial_checker.h"
 
+#include <string.h>
+
 enum { FACTOR = 3 }; /* S18 */
 
 static bool same(const struct trial_way *a, const struct trial_way *b)
@@ -20,18 +22,17 @@ static void prove(struct trial_watch *w)
 /* --- received ----------------------------------------------------------------------------------------------- */
 static void opener(struct trial_watch *w, const struct pmw_open *open, size_t len, const struct trial_way *from)
 {
-    struct trial_opener *free = NULL;
-    bool has_cookie = false;
+    struct trial_opener seen = {.way = *from};
+    int at = 0;
+    while (at < TRIAL_OPENERS_MAX - 1 && !same(&w->openers[at].way, from))
+        at++;
+    if (same(&w->openers[at].way, from))
+        seen = w->openers[at];
+    seen.bytes += len;
     for (int i = 0; i < PMW_COOKIE_BYTES; i++)
-        has_cookie |= open->cookie[i] != 0;
-    for (int i = TRIAL_OPENERS_MAX - 1; i >= 0; i--)
-        if (w->openers[i].way.addr.family == 0 || same(&w->openers[i].way, from))
-            free = &w->openers[i];
-    if (!free)
-        return;
-    free->way = *from;
-    free->bytes += len;
-    free->has_cookie |= has_cookie;
+        seen.has_cookie |= open->cookie[i] != 0;
+    memmove(&w->openers[1], &w->openers[0], (size_t)at * sizeof w->openers[0]);
+    w->openers[0] = seen;
 }
 
 static void resumed(struct trial_watch *w, uint32_t epoch, const struct trial_way *from)
@@ -99,7 +100,7 @@ static void open_answered(struct trial_watch *w, uint32_t epoch, const struct tr
 }
 
 /* The epoch in which the server decided to send it; UINT32_MAX: just now. challenge: what it asks, 0 for nothing. */
-static uint32_t decided_in(const uint8_t *frame, size_t len, uint64_t *challenge)
+static uint32_t decided_in(const uint8_t *frame, size_t len, uint32_t flow_epoch, uint64_t *challenge)
 {
     struct pmw_resume_ack resume_ack;
     struct pmw_open_ack open_ack;
@@ -107,6 +108,9 @@ static uint32_t decided_in(const uint8_t *frame, size_t len, uint64_t *challenge
     struct pmw_path path;
     *challenge = 0;
     switch (pmw_type_of(frame, len)) {
+    case PMW_DATA:
+    case PMW_ACK:
+        return flow_epoch;
     case PMW_OPEN_ACK:
         return pmw_open_ack_decode(frame, len, &open_ack) >= 0 ? open_ack.epoch : UINT32_MAX;
     case PMW_RESUME_ACK:
@@ -142,11 +146,12 @@ static bool answers_probe_before(struct trial_watch *w, const uint8_t *frame, si
     return w->nb_probes > TRIAL_PROBES_MAX; /* maybe it was overwritten */
 }
 
-bool trial_watch_sent(struct trial_watch *w, const uint8_t *frame, size_t len, const struct trial_way *to)
+bool trial_watch_sent(struct trial_watch *w, const uint8_t *frame, size_t len, uint32_t flow_epoch,
+                      const struct trial_way *to)
 {
     uint64_t challenge;
     int type = pmw_type_of(frame, len);
-    uint32_t epoch = decided_in(frame, len, &challenge);
+    uint32_t epoch = decided_in(frame, len, flow_epoch, &challenge);
     bool before = epoch < w->since_epoch;
     if (type == PMW_OPEN_ACK)
         open_answered(w, epoch, to);

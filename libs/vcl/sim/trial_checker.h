@@ -13,7 +13,7 @@ struct trial_way {
     struct pmw_addr addr;
 };
 
-enum { TRIAL_OPENERS_MAX = 4, TRIAL_PROBES_MAX = 64 };
+enum { TRIAL_OPENERS_MAX = 64, TRIAL_PROBES_MAX = 64 };
 
 struct trial_watch {
     uint32_t epoch;             /* of the RESUME that was read last; 0: none yet */
@@ -28,7 +28,7 @@ struct trial_watch {
         struct trial_way way;
         uint64_t bytes;
         bool has_cookie;
-    } openers[TRIAL_OPENERS_MAX]; /* before the first OPEN_ACK */
+    } openers[TRIAL_OPENERS_MAX]; /* before the first OPEN_ACK, newest first; the oldest are forgotten */
     struct trial_probe {          /* of epoch 0, read and not answered yet; the oldest are overwritten */
         struct trial_way way;
         uint64_t nonce;
@@ -41,7 +41,9 @@ struct trial_watch {
  * the last that has proved itself. It may be right only if the wire shows why, and may know that the proof was late. */
 void trial_watch_received(struct trial_watch *w, const uint8_t *frame, size_t len, const struct trial_way *from,
                           bool believed);
-/* The server sends a frame of the session. false: more than it may. */
-bool trial_watch_sent(struct trial_watch *w, const uint8_t *frame, size_t len, const struct trial_way *to);
+/* The server sends a frame of the session. false: more than it may. flow_epoch: of DATA and ACK; a RESUME that the
+ * server has read may wait for its turn (S20); until then the epoch before goes on, with what came by its way. */
+bool trial_watch_sent(struct trial_watch *w, const uint8_t *frame, size_t len, uint32_t flow_epoch,
+                      const struct trial_way *to);
 
 #endif

@@ -56,7 +56,7 @@ static struct session_record *cid_session(struct checkers *k, uint64_t cid)
     return session ? &k->sessions[session - 1] : NULL;
 }
 
-/* --- RESUME frames that clients sent: a set of hashes, which forgets by overwriting --------------------------- */
+/* --- RESUME frames that clients sent: hashes; a set of places forgets its oldest ------------------------------ */
 static uint64_t frame_hash(const uint8_t *frame, size_t len)
 {
     uint64_t hash = len;
@@ -65,21 +65,27 @@ static uint64_t frame_hash(const uint8_t *frame, size_t len)
     return hash | 1;
 }
 
-static uint64_t *resume_slot(struct checkers *k, uint64_t hash)
+static uint64_t *resume_places(struct checkers *k, uint64_t hash)
 {
-    return &k->resumes[hash / 2 % RESUMES_MAX];
-}
-
-static void resume_note(struct checkers *k, const uint8_t *frame, size_t len)
-{
-    uint64_t hash = frame_hash(frame, len);
-    *resume_slot(k, hash) = hash;
+    return &k->resumes[hash / 2 % (RESUMES_MAX / RESUMES_PLACES) * RESUMES_PLACES];
 }
 
 static bool resume_is_noted(struct checkers *k, const uint8_t *frame, size_t len)
 {
-    uint64_t hash = frame_hash(frame, len);
-    return *resume_slot(k, hash) == hash;
+    uint64_t hash = frame_hash(frame, len), *places = resume_places(k, hash);
+    for (int i = 0; i < RESUMES_PLACES; i++)
+        if (places[i] == hash)
+            return true;
+    return false;
+}
+
+static void resume_note(struct checkers *k, const uint8_t *frame, size_t len)
+{
+    uint64_t hash = frame_hash(frame, len), *places = resume_places(k, hash);
+    if (resume_is_noted(k, frame, len))
+        return;
+    memmove(&places[1], &places[0], (RESUMES_PLACES - 1) * sizeof places[0]);
+    places[0] = hash;
 }
 
 /* --- at the client ---------------------------------------------------------------------------------------- */
@@ -156,11 +162,29 @@ static struct session_record *frame_session(struct checkers *k, const uint8_t *f
     return s ? s : cid_session(k, id);
 }
 
+/* The full number of the epoch that DATA or ACK of the server carries. */
+static uint32_t flow_epoch(const struct simulation *sim, const struct session_record *s, const struct pmw_frame *f)
+{
+    uint8_t epoch8 = sim->checkers.stale_plant && s->server_epoch > 0 ? (uint8_t)(f->epoch8 - 1) : f->epoch8;
+    uint32_t told = told_epoch(sim, s), reference = s->server_epoch > told ? s->server_epoch : told;
+    uint32_t epoch = (uint32_t)pmw_wlsb(reference, epoch8, pmw_frame_epoch_bits(f));
+    /* W10: 4 bits in a short frame. After eight moves in silence it is its client's epoch that it is near to. */
+    if (epoch < s->server_epoch && epoch + (1u << pmw_frame_epoch_bits(f)) <= s->sent_epoch)
+        epoch += 1u << pmw_frame_epoch_bits(f);
+    return epoch;
+}
+
 static void check_trial(struct simulation *sim, const uint8_t *frame, size_t len, uint16_t path,
                         const struct pmw_addr *to)
 {
+    struct pmw_frame flow;
     struct session_record *s = frame_session(&sim->checkers, frame, len);
-    if (s && !trial_watch_sent(&s->trial, frame, len, &(struct trial_way){path, *to}))
+    int type = pmw_type_of(frame, len);
+    if (!s)
+        return;
+    bool is_flow = (type == PMW_DATA || type == PMW_ACK) && pmw_frame_decode(frame, len, &flow) >= 0;
+    uint32_t epoch = is_flow ? flow_epoch(sim, s, &flow) : UINT32_MAX;
+    if (!trial_watch_sent(&s->trial, frame, len, epoch, &(struct trial_way){path, *to}))
         verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_I6,
                      "session %016llx: %llu bytes to a path on trial that sent %llu", (unsigned long long)s->id,
                      (unsigned long long)s->trial.bytes_out, (unsigned long long)s->trial.bytes_in);
@@ -175,12 +199,7 @@ static void server_flow_frame(struct simulation *sim, const struct pmw_frame *f,
     if (!s)
         return;
     k->server_frames_checked++;
-    uint8_t epoch8 = k->stale_plant && s->server_epoch > 0 ? (uint8_t)(f->epoch8 - 1) : f->epoch8;
-    uint32_t told = told_epoch(sim, s), reference = s->server_epoch > told ? s->server_epoch : told;
-    uint32_t epoch = (uint32_t)pmw_wlsb(reference, epoch8, pmw_frame_epoch_bits(f));
-    /* W10: 4 bits in a short frame. After eight moves in silence it is its client's epoch that it is near to. */
-    if (epoch < s->server_epoch && epoch + (1u << pmw_frame_epoch_bits(f)) <= s->sent_epoch)
-        epoch += 1u << pmw_frame_epoch_bits(f);
+    uint32_t epoch = flow_epoch(sim, s, f), told = told_epoch(sim, s);
     if (epoch < s->server_epoch) {
         fail(sim, "the server's epoch goes back", s->id, epoch, s->server_epoch);
     } else if (epoch > s->sent_epoch) {
