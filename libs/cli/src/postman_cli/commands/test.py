@@ -74,7 +74,7 @@ def _chosen(only: Sequence[str], keyword: str, sim_seed: int | None, sim_seeds: 
         return [step for step in STEPS if step.name in only]
     if sim_seed is not None:
         return [step for step in STEPS if step.name == "simulator"]
-    return [step for step in STEPS if step.uses_pytest or not keyword]
+    return [step for step in STEPS if (step.uses_pytest or not keyword) and not step.only_asked]
 
 
 def _run(steps: Sequence[Step], choice: Choice, console: Console) -> list[Result]:

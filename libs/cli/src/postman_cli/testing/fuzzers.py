@@ -24,7 +24,7 @@ from postman_cli.testing.c_tests import SANITIZER_ENV
 from postman_cli.testing.model import Choice, Outcome
 from postman_cli.testing.runner import Runner
 
-STEP_SECONDS, SECONDS_MIN, SECONDS_FAST = 240, 10, 5  # of the step, whatever the number of fuzzers; of one fuzzer
+STEP_SECONDS, SECONDS_MIN, SECONDS_FAST = 120, 10, 5  # of the step, whatever the number of fuzzers; of one fuzzer
 INPUT_BYTES_MAX = 4096  # two of the largest datagrams: enough to cross every limit
 INPUT_TIMEOUT_S = 10
 MEMORY_MIB_MAX = 2048

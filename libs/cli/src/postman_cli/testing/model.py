@@ -54,6 +54,7 @@ class Step:
     cores: int = 1
     exclusive: bool = False
     uses_pytest: bool = False
+    only_asked: bool = False  # runs when it is asked for by name: what it shows changes seldom, and takes long
 
 
 @dataclass(frozen=True)
