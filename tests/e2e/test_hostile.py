@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
 INJECT = Path(__file__).with_name("inject.py")
 COUNT = 1050  # for each target; a multiple of the number of kinds
 CONNECTIONS = 16
+REQUESTS_MAX = 3_000_000  # more than there is time for: the traffic ends after the last hostile datagram
 
 
 def capture(stack: Stack, device: str, path: Path) -> None:
@@ -45,9 +46,14 @@ def drops(stats: dict) -> int:
 def test_hostile_datagrams_change_nothing_but_counters(stack: Stack, tmp_path: Path) -> None:
     names = stack.wait_helpers()
     traffic = Traffic(stack)
-    traffic.start(connections=CONNECTIONS, requests=120_000)
-    traffic.follow(until=5_000, on_helper=True)
-    helper = names[traffic.helper_id]
+    traffic.start(connections=CONNECTIONS, requests=REQUESTS_MAX)
+    helper_id = 0
+    while helper_id == 0:  # a busy machine is on the direct path for a while
+        traffic.follow(until=5_000, on_helper=True)
+        helper_id = traffic.helper_id
+        assert traffic.client is not None
+        assert traffic.client.process.poll() is None
+    helper = names[helper_id]
     topology = stack.lab.topology
     before = stack.worker_stats(helper)
     worker = stack.worker_pid(helper)
@@ -59,6 +65,9 @@ def test_hostile_datagrams_change_nothing_but_counters(stack: Stack, tmp_path: P
         assert min(sent.values()) > 100
 
     after = stack.worker_stats(helper)
+    assert traffic.client is not None
+    assert traffic.client.process.poll() is None  # all of it happened under traffic
+    traffic.enough()
     verdict, client, server = traffic.finish()
     assert verdict.clean, verdict
     assert client["errors"] == server["errors"] == []

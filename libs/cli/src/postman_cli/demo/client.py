@@ -2,7 +2,7 @@
 """The demo's client: many connections in one selectors loop, each with a bounded number of requests outstanding.
 
 It prints one JSON line per progress step and keeps its own ledger; at the end it writes its books, every reply's
-time, and the path events that its VCL saw.
+time, and the path events that its VCL saw. SIGUSR1 says that it has asked enough: it waits for the replies it is owed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import selectors
+import signal
 import socket
 import sys
 import time
@@ -83,6 +84,7 @@ class DemoClient:
         self.vcl = vcl
         self.replies = 0
         self.errors: list[str] = []
+        self.enough = False
         self._reported_at = 0.0
         self.selector = selectors.DefaultSelector()
         for connection in connections:
@@ -97,9 +99,16 @@ class DemoClient:
         while left and time.monotonic() < deadline:
             for key, mask in self.selector.select(timeout=_PROGRESS_S):
                 left -= self._turn(key.data, mask)
+            if self.enough:
+                self._ask_no_more()
             self._progress()
         if left:
             self.errors.append(f"{left} connections did not finish within {timeout_s:.0f} s")
+
+    def _ask_no_more(self) -> None:
+        """Every connection that is not done is owed a reply, with which it ends."""
+        for connection in self.connections:
+            connection.requests = min(connection.requests, connection.sent.messages)
 
     def _turn(self, connection: _Connection, mask: int) -> bool:
         """True when this connection ended in this turn."""
@@ -169,6 +178,7 @@ def main() -> None:
         vcl = vcl_module
     connections = _connect(options, vcl)
     client = DemoClient(connections, vcl)
+    signal.signal(signal.SIGUSR1, lambda *_: setattr(client, "enough", True))
     transports = sorted({getattr(c.sock, "transport", "tcp") for c in connections})
     why = sorted({str(getattr(c.sock, "why", "")) for c in connections})
     print(json.dumps({"ready": True, "transports": transports, "why": why}), flush=True)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -97,6 +98,11 @@ class Traffic:
             if time.monotonic() - moved_at > _STALL_S:
                 raise StackError(f"no reply for {_STALL_S} s after {seen}:\n{self.client.log_tail()}")
             time.sleep(0.02)
+
+    def enough(self) -> None:
+        """The client sends no more requests than it has sent."""
+        assert self.client is not None
+        self.client.process.send_signal(signal.SIGUSR1)
 
     def finish(self) -> tuple[ledger.Verdict, dict[str, Any], dict[str, Any]]:
         """Waits for the client's end, stops the server; the verdict, the client's report, the server's report."""
