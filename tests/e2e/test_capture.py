@@ -17,7 +17,7 @@ from postman_cli.demo.traffic import Traffic
 pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
 
 CLIENT_PORT, TRUNK_PORT = 4701, 4702
-# The longest of the small frames: an OPEN, 136. A message of 64 bytes has 84 as a short frame, at most 117 as a long one.
+# The longest of the small frames: an OPEN, 136. A message of 64 bytes has 84 as a short frame, a long one at most 117.
 SMALL_BYTES_MAX = 140
 LARGE_BYTES = 1200
 SEVERAL = 2
