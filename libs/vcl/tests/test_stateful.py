@@ -27,7 +27,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 LIBRARY = Path(__file__).parents[3] / "build" / "libs" / "vcl" / "sim" / "cases" / "libpuppet.so"
 if not LIBRARY.exists():
-    pytest.skip("the puppet of the simulator is not built", allow_module_level=True)
+    pytest.fail("the puppet of the simulator is not built: ./postman build", pytrace=False)
 
 CLIENT, SERVER = SIDES = (0, 1)
 EXISTS, OPENED, CLOSED = 1, 2, 4  # puppet_state
