@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -43,12 +44,6 @@ static struct {
     struct direction ways[2];
     uint64_t delay_us, jitter_us, random;
 } net;
-static volatile sig_atomic_t ending;
-
-static void on_signal(int number)
-{
-    ending = 1;
-}
 
 static uint64_t now_us(void)
 {
@@ -132,19 +127,29 @@ static uint64_t release(struct direction *d, uint64_t now)
     return UINT64_MAX;
 }
 
+/* A descriptor that is readable from SIGTERM on. A mask for ppoll would not do: it lets a signal in only when it finds
+ * nothing to read, and a busy link always has something. */
+static int open_ending(void)
+{
+    sigset_t ending;
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGTERM);
+    sigprocmask(SIG_BLOCK, &ending, NULL);
+    int fd = signalfd(-1, &ending, SFD_CLOEXEC);
+    if (fd < 0) {
+        fprintf(stderr, "vcl-link: signalfd: %s\n", strerror(errno));
+        exit(1);
+    }
+    return fd;
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 8) {
         fprintf(stderr, "usage: vcl-link DEVICE_A DEVICE_B SEED LOSS_AB_PPM LOSS_BA_PPM DELAY_US JITTER_US\n");
         return 2;
     }
-    const struct sigaction end = {.sa_handler = on_signal};
-    sigset_t blocked, before;
-    sigemptyset(&blocked);
-    sigaddset(&blocked, SIGTERM);
-    sigprocmask(SIG_BLOCK, &blocked, &before);
-    sigaction(SIGTERM, &end, NULL);
-    int a = open_device(argv[1]), b = open_device(argv[2]);
+    int ending = open_ending(), a = open_device(argv[1]), b = open_device(argv[2]);
     net.ways[0] = (struct direction){.from = a, .to = b, .loss_ppm = (uint32_t)strtoul(argv[4], NULL, 10)};
     net.ways[1] = (struct direction){.from = b, .to = a, .loss_ppm = (uint32_t)strtoul(argv[5], NULL, 10)};
     net.random = strtoull(argv[3], NULL, 10) * 0x9e3779b97f4a7c15u + 1;
@@ -152,8 +157,9 @@ int main(int argc, char **argv)
     net.jitter_us = strtoull(argv[7], NULL, 10);
     puts("{\"link\":\"up\"}");
     fflush(stdout);
-    while (!ending) {
-        struct pollfd fds[2] = {{.fd = a, .events = POLLIN}, {.fd = b, .events = POLLIN}};
+    struct pollfd fds[3] = {
+        {.fd = a, .events = POLLIN}, {.fd = b, .events = POLLIN}, {.fd = ending, .events = POLLIN}};
+    while (fds[2].revents == 0) {
         uint64_t now = now_us(), next = UINT64_MAX;
         for (int i = 0; i < 2; i++) {
             uint64_t leaves = release(&net.ways[i], now);
@@ -161,7 +167,7 @@ int main(int argc, char **argv)
         }
         uint64_t left = next == UINT64_MAX ? 1000000 : next - now;
         struct timespec timeout = {.tv_sec = (time_t)(left / 1000000), .tv_nsec = (long)(left % 1000000) * 1000};
-        if (ppoll(fds, 2, &timeout, &before) > 0)
+        if (ppoll(fds, 3, &timeout, NULL) > 0)
             for (int i = 0; i < 2; i++)
                 take(&net.ways[i]);
     }
