@@ -157,8 +157,7 @@ int main(int argc, char **argv)
     net.jitter_us = strtoull(argv[7], NULL, 10);
     puts("{\"link\":\"up\"}");
     fflush(stdout);
-    struct pollfd fds[3] = {
-        {.fd = a, .events = POLLIN}, {.fd = b, .events = POLLIN}, {.fd = ending, .events = POLLIN}};
+    struct pollfd fds[3] = {{.fd = a, .events = POLLIN}, {.fd = b, .events = POLLIN}, {.fd = ending, .events = POLLIN}};
     while (fds[2].revents == 0) {
         uint64_t now = now_us(), next = UINT64_MAX;
         for (int i = 0; i < 2; i++) {

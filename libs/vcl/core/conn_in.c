@@ -10,6 +10,7 @@
 enum {
     ACK_RUN_FRAMES = 64, /* C3: so many in a row, without a pause, are a large transfer */
     ACK_EVERY_MAX = 16,
+    ACK_PAUSE_DELAYS = 20, /* a longer pause ends it: the sender's window may have begun anew */
 };
 
 static struct vcl_conn *conn_find(struct vcl_engine *e, uint64_t cid)
@@ -153,7 +154,7 @@ bool vcl__conn_on_peer_state(struct vcl_conn *c, uint64_t peer_rcv_nxt, uint64_t
 static void schedule_ack(struct vcl_conn *c, enum recvbuf_result r)
 {
     bool at_once = r != RECVBUF_ADVANCED || c->rcv.ranges.count > 0 || vcl__recvbuf_complete(&c->rcv);
-    if (at_once || c->e->now - c->last_data_rx > c->e->cfg.max_ack_delay_us)
+    if (at_once || c->e->now - c->last_data_rx > (uint64_t)ACK_PAUSE_DELAYS * c->e->cfg.max_ack_delay_us)
         c->nb_in_order_rx = 0;
     else if (c->nb_in_order_rx < UINT16_MAX)
         c->nb_in_order_rx++;

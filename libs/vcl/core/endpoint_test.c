@@ -48,6 +48,42 @@ static void case_53_bursts_of_loss_both_ways(void **state)
     testnet_stop(&n);
 }
 
+/* One arrives every 20 us. */
+static enum verdict one_by_one(struct testnet *n, struct flight *f)
+{
+    uint64_t *last = n->filter_ctx;
+    *last = f->at = f->at > *last + 20 ? f->at : *last + 20;
+    return DELIVER;
+}
+
+/* Frames that the server sends for each hundred it gets, of a stream that is written in pieces with pauses (C3). */
+static unsigned acks_percent(uint64_t pause_us)
+{
+    enum { PIECE = 60000, PIECES = 40 };
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 1, &c, &s);
+    n.filter = one_by_one;
+    n.filter_ctx = &(uint64_t){0};
+    carry(&n, c, s, 0, 3 * PIECE, n.now + SECOND); /* the window opens */
+    uint64_t in = COUNT(n.server, data_frames_in), out = COUNT(n.server, frames_out);
+    for (uint64_t i = 3; i < PIECES; i++) {
+        uint64_t began = n.now;
+        carry(&n, c, s, i * PIECE, PIECE, n.now + SECOND);
+        testnet_run(&n, began + pause_us);
+    }
+    in = COUNT(n.server, data_frames_in) - in;
+    out = COUNT(n.server, frames_out) - out;
+    testnet_stop(&n);
+    return (unsigned)(out * 100 / in);
+}
+
+static void a_stream_in_pieces_is_acknowledged_seldom(void **state)
+{
+    assert_in_range(acks_percent(5 * MS), 1, 12);
+    assert_in_range(acks_percent(50 * MS), 40, 100);
+}
+
 /* --- order and repetition ------------------------------------------------------------------------------ */
 /* Within a millisecond, and never longer: what is late is not lost. */
 static enum verdict disorder(struct testnet *n, struct flight *f)
@@ -233,6 +269,7 @@ int main(void)
         cmocka_unit_test(case_41_offsets_wrap),
         cmocka_unit_test(case_44_acknowledgement_of_what_was_never_sent),
         cmocka_unit_test(case_45_repetition_with_other_boundaries),
+        cmocka_unit_test(a_stream_in_pieces_is_acknowledged_seldom),
         cmocka_unit_test(case_53_bursts_of_loss_both_ways),
         cmocka_unit_test(our_own_stall_before_a_loss),
         cmocka_unit_test(a_standstill_slows_no_repair_down),

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How long may a lcore without work sleep? A pure function. It spins for IDLE_SPIN_US after work. Then, with a
- * doorbell, it sleeps until that rings. Without, it naps a sixteenth of the time it has been idle already, so that the
- * delay a nap adds is small against the silence before it; and wakes 1,000 times a second in the end. Never past the
- * next flush.
+ * How long may a lcore without work sleep? A pure function. It spins for IDLE_SPIN_US after work, as long as going to
+ * sleep and waking takes: more would take a shared core from those whose packets it waits for; one that is not shared
+ * has `idle=spin`. Then, with a doorbell, it sleeps until that rings. Without, it naps a sixteenth of the time it has
+ * been idle already, so that the delay a nap adds is small against the silence before it; and wakes 1,000 times a
+ * second in the end. Never past the next flush.
  */
 #ifndef POSTMAN_IDLE_H
 #define POSTMAN_IDLE_H
@@ -14,7 +15,7 @@
 #include "config.h"
 
 enum {
-    IDLE_SPIN_US = 50,
+    IDLE_SPIN_US = 5,
     IDLE_SLEEP_US_MAX = 10000, /* with a doorbell: the tick of ageing and ARP */
     IDLE_NAP_US_MAX = 1000,
     IDLE_NAP_SHARE = 16,

@@ -23,8 +23,8 @@ static const struct {
     {CONFIG_IDLE_SLEEP, false, 100, NEVER, 0},                                            /* 6 us: not worth it */
     {CONFIG_IDLE_SLEEP, false, 320, NEVER, 20},  {CONFIG_IDLE_SLEEP, false, 320, 15, 15}, /* a flush comes first */
     {CONFIG_IDLE_SLEEP, false, 320, 9, 0},       {CONFIG_IDLE_SLEEP, false, 1000000, NEVER, 1000},
-    {CONFIG_IDLE_SLEEP, true, 49, NEVER, 0},     {CONFIG_IDLE_SLEEP, true, 50, NEVER, 10000},
-    {CONFIG_IDLE_SLEEP, true, 50, 80, 80},       {CONFIG_IDLE_SLEEP, true, 50, 0, 0},
+    {CONFIG_IDLE_SLEEP, true, 4, NEVER, 0},      {CONFIG_IDLE_SLEEP, true, 5, NEVER, 10000},
+    {CONFIG_IDLE_SLEEP, true, 5, 80, 80},        {CONFIG_IDLE_SLEEP, true, 5, 0, 0},
     {CONFIG_IDLE_SPIN, true, 1000000, NEVER, 0}, {CONFIG_IDLE_SPIN, false, 1000000, NEVER, 0},
 };
 

@@ -34,7 +34,7 @@ MIB, ROUNDS = 1024, 3
 BULK_PORT = 7100
 MTUS = (1500, 9000)
 OFFLOADS = ("tx", "on", "tso", "on", "gso", "on", "gro", "on", "tx-udp-segmentation", "on")
-CONNECTIONS, SECONDS, TURNS = 200, 5, 3
+CONNECTIONS, SECONDS, TURNS = 200, 5, 9
 SMALL_PER_S = 4000
 STREAM_BYTES_PER_S = 20_000_000
 
