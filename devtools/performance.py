@@ -4,7 +4,7 @@
 
     ./postman bench --all --json > figures.jsonl  &&  devtools/performance.py figures.jsonl
 
-Figures of several commits or hosts in one file are refused: they are not to be compared."""
+Figures of several hosts in one file, or of several commits in one bench, are refused: they are not to be compared."""
 
 from __future__ import annotations
 
@@ -41,14 +41,18 @@ def row(figure: dict[str, Any]) -> str:
 
 def render(figures: list[dict[str, Any]]) -> str:
     """All tables. ValueError when the figures do not belong together, or there are none."""
-    places = {(figure["commit"], figure["host"]) for figure in figures}
-    if len(places) != 1:
-        raise ValueError(f"figures of one commit on one host are wanted, not of {sorted(places)}")
-    commit, host = places.pop()
-    lines = [f"Commit {commit}; {host}."]
+    hosts = {figure["host"] for figure in figures}
+    if len(hosts) != 1:
+        raise ValueError(f"figures of one host are wanted, not of {sorted(hosts)}")
+    lines = [f"{hosts.pop()}."]
     for bench in dict.fromkeys(figure["bench"] for figure in figures):
-        lines += ["", f"### {bench}", "", "| metric | value | baseline | ratio | runs | spread |", "|" + "---|" * 6]
-        lines += [row(figure) for figure in figures if figure["bench"] == bench]
+        of_bench = [figure for figure in figures if figure["bench"] == bench]
+        commits = {figure["commit"] for figure in of_bench}
+        if len(commits) != 1:
+            raise ValueError(f"{bench}: figures of one commit are wanted, not of {sorted(commits)}")
+        lines += ["", f"### {bench}", f"Commit {commits.pop()}.", ""]
+        lines += ["| metric | value | baseline | ratio | runs | spread |", "|" + "---|" * 6]
+        lines += [row(figure) for figure in of_bench]
     return "\n".join(lines)
 
 
