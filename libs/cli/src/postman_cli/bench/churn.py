@@ -2,8 +2,8 @@
 """bench churn: connections are opened, make one request each, and are closed again; what the processes keep of them.
 
 Resident memory of client, server and helper worker at the start, after each tenth, and at the end. The baseline is the
-memory after the second tenth: by then the tombstones, which live for 10 s (docs/protocol.md W5), are as many as the rate
-makes them, and every buffer has been used."""
+memory after the second tenth: by then the tombstones, which live for 10 s (docs/protocol.md W5), are as many as the
+rate makes them, and every buffer has been used."""
 
 from __future__ import annotations
 

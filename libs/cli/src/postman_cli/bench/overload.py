@@ -106,7 +106,7 @@ def _offered(phase: dict[str, Any]) -> float:
 
 def _goodput(phase: dict[str, Any], replies: Replies) -> float:
     begin = phase["began_us"] + (phase["ended_us"] - phase["began_us"]) // 5
-    return len(replies.between(begin, phase["ended_us"])) / (phase["ended_us"] - begin) * 1e6
+    return float(len(replies.between(begin, phase["ended_us"])) / (phase["ended_us"] - begin) * 1e6)
 
 
 def _back_ms(phases: dict[str, dict[str, Any]], replies: Replies) -> float | None:
