@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The retry budget of an engine (C5): repetitions are at most a tenth of new frames and ten a second more, saved up for
- * ten seconds (as Finagle's). It keeps an overload from feeding itself: what is repeated because it was slow makes
- * everything slower. Beyond it a connection repeats its oldest lost frame at each PTO and nothing else.
+ * The retry budget of an engine (C5): repetitions are at most a tenth of new frames (up to 4,000 are saved up) and ten
+ * a second more (saved up for ten seconds, as Finagle's). It keeps an overload from feeding itself: what is repeated
+ * because it was slow makes everything slower. Beyond it a connection repeats its oldest lost frame at each PTO and
+ * nothing else.
  */
 #ifndef VCL_CORE_BUDGET_H
 #define VCL_CORE_BUDGET_H

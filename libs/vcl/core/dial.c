@@ -3,9 +3,9 @@
  * The client's path machine (S7-S15). One per session, fed with facts by the connections; it alone moves the epoch
  * (S1).
  *
- *            OPEN_ACK                silent: two PTOs or two probes, or a hint
+ *            OPEN_ACK                silent, and another path answers (S22), or a hint
  *   DOWN ──────────────▶ ACTIVE ─────────────────────────────────────────▶ RESUMING ──┐ unanswered for 3 PTO:
- *                           ▲                    RESUME(e+1) on the next candidate │ ◀─┘ the next candidate, e+1
+ *                           ▲                    RESUME(e+1) on that path          │ ◀─┘ the next candidate, e+1
  *                           │ RESUME_ACK                                           │ all candidates tried
  *                           ├──────────────────────────────────────────────────────┤
  *                           └────────────────────────────────────────────────── STALLED ── hold_us ──▶ DEAD

@@ -70,7 +70,7 @@ struct vcl_config {
     uint32_t
         credit_target_us; /* server: unread messages older than this limit what helpers may send (O1): 500; 0: never */
 
-    /* timers (transport.md section 7.4); vcl_config_defaults fills them */
+    /* timers (docs/protocol.md, Timers of a path); vcl_config_defaults fills them */
     uint32_t pto_initial_us, pto_min_us, pto_max_us;     /* 10000, 5000, 100000 */
     uint32_t max_ack_delay_us;                           /* 500 */
     uint32_t probe_interval_us;                          /* 5000 */
