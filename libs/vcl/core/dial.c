@@ -139,12 +139,17 @@ void vcl__dial_leave(struct vcl_session *s, bool blind)
     resume(s);
 }
 
-/* Not in a round in which we ourselves were late. */
+/* Not in a round in which we ourselves were late. Probes that nobody answers stand also where a helper's own PONG ends
+ * the silence: it says nothing of the server. */
 void vcl__dial_suspect(struct vcl_session *s, uint64_t silent_since, bool by_silence)
 {
     struct dial *d = s->dial;
-    if (s->e->lag_us > 0 || d->suspect_waits || d->state != VCL_PATH_ACTIVE)
+    if (s->e->lag_us > 0 || d->state != VCL_PATH_ACTIVE)
         return;
+    if (d->suspect_waits) {
+        d->suspect_silent = d->suspect_silent && by_silence;
+        return;
+    }
     d->silent_since = silent_since;
     d->suspect_waits = true;
     d->suspect_silent = by_silence;
