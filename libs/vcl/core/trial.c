@@ -11,7 +11,7 @@
  *   │                       ┌───────────────────────────────────────────────┘    ▼                        │
  *   │                       ▼                                                 PENDING(e'): sends by the ──┤
  * PATH_RESPONSE │                    MOVING(e'): sends by the path on trial, 3x ──────────┐ validated path │ by the
- * path │                       │ 3 challenges unanswered                         │ 3 challenges unanswered:   │ on
+ * path │                       │ 6 challenges unanswered                         │ 6 challenges unanswered:   │ on
  * trial └───────────────────────┴──▶ back to the validated path, epoch e' ────────┼─ forgotten ────────────────┤
  *                                                                             └────────────────────────────┘
  *
@@ -20,7 +20,7 @@
 #include "state.h"
 
 enum {
-    TRIAL_CHALLENGES = 3, /* S18 */
+    TRIAL_CHALLENGES = 6, /* S18: 63 PTOs: before a round trip is known, the PTO is far below that of a far path */
     TRIAL_FACTOR = 3,     /* S18; RFC 9000 8.1 */
 };
 
