@@ -46,9 +46,13 @@ void vcl__exit_clear(struct vcl_engine *e, struct exit *x)
 {
     while (!list_empty(&x->ctl))
         mem_free(&e->mem, take_ctl(x));
-    while (!list_empty(&x->conns))
-        list_del(x->conns.next);
     list_del(&x->active);
+    while (!list_empty(&x->conns)) {
+        struct vcl_conn *c = container_of(list_first(&x->conns), struct vcl_conn, ready);
+        list_del(&c->ready);
+        if (vcl__route_exit(e, &c->s->route) != x) /* its session moved while it waited here, and it waits there now */
+            vcl__conn_kick(c);
+    }
 }
 
 struct exit *vcl__route_exit(struct vcl_engine *e, const struct route *r)

@@ -29,6 +29,13 @@ static struct route *on_trial(struct vcl_session *s)
     return s->trial.planned ? &s->trial.pending : &s->route;
 }
 
+static void kick_all(struct vcl_session *s)
+{
+    struct list *n, *tmp;
+    s->trial.blocked = false;
+    list_each(n, tmp, &s->conns) vcl__conn_kick(container_of(n, struct vcl_conn, in_session));
+}
+
 static void begin(struct vcl_session *s)
 {
     struct trial *t = &s->trial;
@@ -50,7 +57,8 @@ void vcl__trial_begin(struct vcl_session *s, const struct route *to)
 {
     struct trial *t = &s->trial;
     if (t->has_validated && route_equal(&t->validated, to)) {
-        t->running = t->planned = t->blocked = false;
+        t->running = t->planned = false;
+        kick_all(s); /* what did not fit the limit of the path that was left */
         return;
     }
     begin(s);
@@ -90,13 +98,6 @@ void vcl__trial_sent(struct vcl_session *s, size_t len)
 {
     if (s->dial == NULL && s->trial.running && !s->trial.planned)
         s->trial.bytes_out += len;
-}
-
-static void kick_all(struct vcl_session *s)
-{
-    struct list *n, *tmp;
-    s->trial.blocked = false;
-    list_each(n, tmp, &s->conns) vcl__conn_kick(container_of(n, struct vcl_conn, in_session));
 }
 
 static void challenge_send(struct vcl_session *s, const struct route *to, uint32_t epoch, uint64_t nonce)
