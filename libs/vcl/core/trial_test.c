@@ -152,10 +152,113 @@ static void case_38_valid_resume_from_a_wrong_address(void **state)
 static void case_39_path_response_is_lost(void **state)
 {
     struct testnet n;
-    fail_over(&n, PMW_PATH_RESPONSE, 3);
-    testnet_run(&n, n.now + 200 * MS);
+    fail_over(&n, PMW_PATH_RESPONSE, 6);
+    testnet_run(&n, n.now + 2 * (uint64_t)SECOND);
     assert_int_equal(stats_of(n.server).trials_failed, 1);
     assert_true(info_of(n.session).epoch >= 3); /* back, and again */
+    testnet_stop(&n);
+}
+
+static uint64_t nb_bytes_to(struct testnet *n, const struct pmw_addr *to)
+{
+    struct vcl_datagram out;
+    uint64_t nb = 0;
+    while (vcl_engine_send(n->server, n->now, &out))
+        nb += pmw_addr_equal(&out.to, to) ? out.len : 0;
+    return nb;
+}
+
+static unsigned nb_data_to(struct testnet *n, const struct pmw_addr *to)
+{
+    struct vcl_datagram out;
+    unsigned nb = 0;
+    while (vcl_engine_send(n->server, n->now, &out))
+        nb += pmw_addr_equal(&out.to, to) && pmw_type_of(out.bytes, out.len) == PMW_DATA;
+    return nb;
+}
+
+/* 50 ms each way: the server's first guess of the new path's round trip is a tenth of it. */
+static enum verdict far_away(struct testnet *n, struct flight *f)
+{
+    f->at += 25 * MS; /* each of two hops */
+    return DELIVER;
+}
+
+static void s18_a_far_path_is_proved(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 2, &c, &s);
+    exchange(&n, c, s, 0, 1000);
+    n.filter = far_away;
+    exchange(&n, c, s, 1000, 1000);
+    testnet_run(&n, n.now + 2 * (uint64_t)SECOND);
+    struct vcl_session *session = vcl_conn_session(s);
+    uint16_t from = info_of(session).active_helper_id;
+    uint64_t failed = stats_of(n.server).trials_failed;
+    n.relays[from == 101].dead = true;
+    exchange(&n, c, s, 2000, 1000);
+    assert_int_not_equal(info_of(session).active_helper_id, from);
+    testnet_run(&n, n.now + 2 * (uint64_t)SECOND);
+    assert_false(session->trial.running);
+    assert_int_equal(stats_of(n.server).trials_failed, failed);
+    testnet_stop(&n);
+}
+
+/* Bytes that the limit of a path on trial held back go by the proved path, when the session is there again. */
+static void s18_what_did_not_fit_goes_on_by_the_proved_path(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 0, &c, &s);
+    exchange(&n, c, s, 0, 1000);
+    struct vcl_session *session = vcl_conn_session(s);
+    struct route proved = session->route, other = proved;
+    other.addr.port = 6666;
+    session->route = other;
+    n.server->frame_len = PMW_PROBE_BYTES;
+    vcl__trial_begin(session, &other);
+    n.server->frame_len = 0;
+    testnet_write(&n, s, 1000, 1000, 2);
+    assert_int_equal(nb_data_to(&n, &other.addr), 0);
+    session->route = proved;
+    vcl__trial_begin(session, &proved);
+    assert_true(nb_data_to(&n, &proved.addr) > 0);
+    testnet_stop(&n);
+}
+
+/* S14: who has given up does not look alive. */
+static void a_session_that_gave_up_answers_no_challenge(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 0, &c, &s);
+    exchange(&n, c, s, 0, 1000);
+    struct vcl_session *session = vcl_conn_session(s);
+    vcl__trial_ask(session);
+    testnet_run(&n, n.now + 5 * MS);
+    assert_int_equal(session->ask.sent_at, 0); /* answered */
+    n.session->dial->state = VCL_PATH_DEAD;
+    vcl__trial_ask(session);
+    testnet_run(&n, n.now + 5 * MS);
+    assert_int_not_equal(session->ask.sent_at, 0);
+    testnet_stop(&n);
+}
+
+/* S22: a PONG ends a silence, not a series of probes that the server does not answer. */
+static void s22_unanswered_probes_outweigh_silence(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 1, &c, &s);
+    exchange(&n, c, s, 0, 1000);
+    struct dial *d = n.session->dial;
+    vcl__dial_suspect(n.session, n.now, true);
+    assert_true(d->suspect_waits && d->suspect_silent);
+    vcl__dial_suspect(n.session, n.now, false);
+    assert_true(d->suspect_waits && !d->suspect_silent);
+    vcl__dial_suspect(n.session, n.now, true);
+    assert_true(d->suspect_waits && !d->suspect_silent);
     testnet_stop(&n);
 }
 
@@ -187,15 +290,6 @@ static void s18_a_cid_that_went_elsewhere_proves_nothing(void **state)
     vcl__trial_on_conn_frame(session, &victim);
     assert_true(session->trial.running);
     testnet_stop(&n);
-}
-
-static uint64_t nb_bytes_to(struct testnet *n, const struct pmw_addr *to)
-{
-    struct vcl_datagram out;
-    uint64_t nb = 0;
-    while (vcl_engine_send(n->server, n->now, &out))
-        nb += pmw_addr_equal(&out.to, to) ? out.len : 0;
-    return nb;
 }
 
 /* Whatever is answered counts, a probe of epoch 0 and one of a size (S21) too. */
@@ -233,6 +327,10 @@ int main(void)
         cmocka_unit_test(case_35_resume_comes_after_the_next_one),
         cmocka_unit_test(case_38_valid_resume_from_a_wrong_address),
         cmocka_unit_test(case_39_path_response_is_lost),
+        cmocka_unit_test(s18_a_far_path_is_proved),
+        cmocka_unit_test(s18_what_did_not_fit_goes_on_by_the_proved_path),
+        cmocka_unit_test(a_session_that_gave_up_answers_no_challenge),
+        cmocka_unit_test(s22_unanswered_probes_outweigh_silence),
         cmocka_unit_test(s18_a_cid_that_went_elsewhere_proves_nothing),
         cmocka_unit_test(s18_every_control_frame_counts),
     };
