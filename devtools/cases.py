@@ -65,7 +65,7 @@ CASES: tuple[tuple[int, str, str], ...] = (
     (36, "A RESUME is repeated from another address a minute later", "I3, I7"),
     (37, "RESUME with a wrong MAC, cut short, for another server, by another helper", "I7"),
     (38, "A valid RESUME from an address that is not its sender's", "I6, back to the old path"),
-    (39, "PATH_RESPONSE is lost three times", "back, and again"),
+    (39, "PATH_RESPONSE is lost six times", "back, and again"),
     (40, "300 moves: the low eight bits of the epoch come round", "I3"),
     (41, "Streams pass offset 2^16, 2^32, and begin near 2^32", "I1"),
     (42, "A frame from 2^16 bytes ago appears on the path in use", "I1"),

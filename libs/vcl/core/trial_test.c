@@ -177,10 +177,10 @@ static unsigned nb_data_to(struct testnet *n, const struct pmw_addr *to)
     return nb;
 }
 
-/* 50 ms each way: the server's first guess of the new path's round trip is a tenth of it. */
+/* A round trip of 90 ms or more: the server's first guess of a new path is a ninth of it. */
 static enum verdict far_away(struct testnet *n, struct flight *f)
 {
-    f->at += 25 * MS; /* each of two hops */
+    f->at += 45 * MS; /* each hop */
     return DELIVER;
 }
 
