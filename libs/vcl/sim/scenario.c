@@ -146,10 +146,17 @@ static void endpoints_draw(struct scenario *s, struct rng *rng)
     s->clock_offsets = coin(rng);
 }
 
+/* Never 0: a datagram takes time on its way. Otherwise a whole conversation may happen at one instant, and how much of
+ * that is a livelock nobody can tell; no clock would have moved, and no round trip be known. */
+static uint64_t delay_below(uint64_t delay_us, uint64_t limit_us)
+{
+    return delay_us % limit_us ? delay_us % limit_us : 1;
+}
+
 /* In a quiet run every answer comes well before the shortest PTO. */
 static void make_quiet(struct scenario *s)
 {
-    s->net.delay_us_mean = s->net.delay_us_min = s->net.delay_us_min % 200;
+    s->net.delay_us_mean = s->net.delay_us_min = delay_below(s->net.delay_us_min, 200);
     s->helper.poll_us_max %= 100;
     s->helper.flows_max =
         FLOWS_MAX; /* a flow that must make room takes its binding along, and frames on their way (T6) */
@@ -189,7 +196,7 @@ static void apply_hold_and_moves(struct scenario *s)
     }
     if (s->fast_moves) {
         /* Spacing is what gives a RESUME time on a slow path; without it the path must be quick. */
-        s->net.delay_us_min %= FAST_MOVE_US;
+        s->net.delay_us_min = delay_below(s->net.delay_us_min, FAST_MOVE_US);
         s->net.delay_us_mean = s->net.delay_us_min;
         s->net.bandwidth_bytes_per_ms = 0;
         s->net.reorder_us_max %= FAST_MOVE_US;
