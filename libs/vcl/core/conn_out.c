@@ -94,11 +94,12 @@ uint64_t vcl__conn_paced_until(const struct vcl_conn *c)
     return at > c->e->now ? at : VCL_NEVER;
 }
 
-/* Control of a closed or closing connection needs a path, not a resumed one. */
+/* Control of a closed or closing connection needs a path, not a resumed one. In a DEAD session it is the last that was
+ * tried: what still comes by it is answered by tombstones (C7). */
 static bool path_usable(const struct vcl_conn *c)
 {
     const struct dial *d = c->s->dial;
-    return d == NULL || (d->state != VCL_PATH_DOWN && d->state != VCL_PATH_DEAD);
+    return d == NULL || d->state != VCL_PATH_DOWN;
 }
 
 bool vcl__conn_has_output(const struct vcl_conn *c)

@@ -34,6 +34,11 @@ bool vcl__dial_may_send(const struct vcl_session *s)
     return s->dial->state == VCL_PATH_ACTIVE;
 }
 
+bool vcl__dial_gave_up(const struct vcl_session *s)
+{
+    return s->dial != NULL && s->dial->state == VCL_PATH_DEAD;
+}
+
 /* --- moving ------------------------------------------------------------------------------------ */
 void vcl__dial_path_event(struct vcl_session *s, enum vcl_event_type type)
 {

@@ -103,6 +103,8 @@ struct helper_watch { /* S22: what all sessions of a client engine know of one h
 /* --- dial.c: the client's path machine (S7-S12) --- */
 bool vcl__dial_may_open(const struct vcl_session *s);
 bool vcl__dial_may_send(const struct vcl_session *s);
+/* DEAD: no answer of the session may make the server believe that it lives (S14). */
+bool vcl__dial_gave_up(const struct vcl_session *s);
 /* Something is overdue (S7, C4): does the path carry anything? alarmed: as vcl__probe_send. */
 void vcl__dial_ask(struct vcl_session *s, bool alarmed);
 void vcl__dial_on_open_answer(struct vcl_session *s, uint32_t server_epoch);

@@ -195,6 +195,35 @@ static void everything_dies_for_good(void **state)
     testnet_stop(&n);
 }
 
+/* S14, C7: the path works again when the client has given up. Its tombstone says so; without one it says nothing, and
+ * above all answers no challenge, so that the server hears of it in time. */
+static void comes_back_too_late(void **state)
+{
+    for (int tombstone = 0; tombstone < 2; tombstone++) {
+        struct testnet n;
+        struct vcl_conn *c, *s;
+        testnet_init(&n, 1);
+        n.peer.nb_paths = 1; /* no direct path */
+        if (!tombstone)
+            n.client_config.tombstone_us = SECOND;
+        testnet_start(&n);
+        testnet_open(&n, &c, &s);
+        testnet_write(&n, c, 0, 1000, 1);
+        read_until(&n, s, 0, 1000, 1);
+        n.relays[0].dead_to_client = true; /* the server knows the epoch of the last try */
+        testnet_write(&n, s, 0, 3000, 2);
+        testnet_run(&n, n.now + 67 * SECOND);
+        assert_int_equal(vcl_conn_error(c), VCL_ERR_TIMEOUT);
+        assert_int_equal(vcl_conn_error(s), VCL_OK);
+        n.relays[0].dead_to_client = false;
+        testnet_run(&n, n.now + SECOND);
+        assert_int_equal(vcl_conn_error(s), tombstone ? VCL_ERR_RESET : VCL_OK);
+        testnet_run(&n, n.now + 65 * SECOND);
+        assert_int_equal(vcl_conn_error(s), tombstone ? VCL_ERR_RESET : VCL_ERR_TIMEOUT);
+        testnet_stop(&n);
+    }
+}
+
 static int type_of(const struct flight *f)
 {
     int type = pmw_type_of(f->bytes, f->len);
@@ -322,6 +351,7 @@ int main(void)
         cmocka_unit_test(both_helpers_die),
         cmocka_unit_test(everything_dies_for_a_while),
         cmocka_unit_test(everything_dies_for_good),
+        cmocka_unit_test(comes_back_too_late),
         cmocka_unit_test(resume_is_lost_or_repeated),
         cmocka_unit_test(fin_crosses_resume),
         cmocka_unit_test(a_sleeper_asks_for_its_connections),

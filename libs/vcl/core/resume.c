@@ -228,6 +228,8 @@ int vcl__on_path_challenge(struct vcl_engine *e, const struct route *from, const
         return vcl__drop(e, VCL_DROP_ROLE);
     if (!pmw_control_check(buf, len, s->keys.mac_s2c))
         return vcl__drop(e, VCL_DROP_MAC);
+    if (vcl__dial_gave_up(s))
+        return vcl__drop(e, VCL_DROP_UNKNOWN_SESSION);
     vcl__session_on_rx(s, from);
     if (s->dial->state == VCL_PATH_DEAD) /* its connections have ended: the server shall not take it for alive (S14) */
         return vcl__drop(e, VCL_DROP_UNKNOWN_SESSION);

@@ -167,6 +167,8 @@ int vcl__on_probe(struct vcl_engine *e, const struct route *from, const uint8_t 
         return vcl__drop(e, VCL_DROP_ROLE);
     if (!pmw_control_check(buf, len, vcl__mac_key_in(s)))
         return vcl__drop(e, VCL_DROP_MAC);
+    if (vcl__dial_gave_up(s))
+        return vcl__drop(e, VCL_DROP_UNKNOWN_SESSION);
     vcl__session_on_rx(s, from);
     if (s->dial == NULL && p.epoch > s->epoch) { /* S19: the client has moved and we have not heard its PATH_RESPONSE */
         vcl__trial_ask_again(s, from, p.epoch);
