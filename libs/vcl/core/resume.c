@@ -231,8 +231,6 @@ int vcl__on_path_challenge(struct vcl_engine *e, const struct route *from, const
     if (vcl__dial_gave_up(s))
         return vcl__drop(e, VCL_DROP_UNKNOWN_SESSION);
     vcl__session_on_rx(s, from);
-    if (s->dial->state == VCL_PATH_DEAD) /* its connections have ended: the server shall not take it for alive (S14) */
-        return vcl__drop(e, VCL_DROP_UNKNOWN_SESSION);
     if (p.epoch != s->epoch || p.helper_id != s->dial->active.helper_id)
         return vcl__drop(e, VCL_DROP_STALE_EPOCH);
     path_respond(s, p.challenge);
