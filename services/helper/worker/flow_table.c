@@ -12,9 +12,12 @@ static uint16_t idle_ticks(const struct flow *f, uint64_t now)
     return (uint16_t)(flow_tick(now) - f->seen_tick);
 }
 
+/* Only whole ticks have passed for certain: of the first and the last it may have been a microsecond. */
 static bool is_idle(const struct flow_table *t, const struct flow *f, uint64_t now)
 {
-    return (uint64_t)idle_ticks(f, now) << FLOW_TICK_US_SHIFT > t->idle_us;
+    uint64_t ticks = idle_ticks(f, now);
+
+    return ticks > 0 && (ticks - 1) << FLOW_TICK_US_SHIFT >= t->idle_us;
 }
 
 size_t flow_table_bytes(uint32_t flows_max)

@@ -171,6 +171,19 @@ static void test_idle_flows_age_and_used_ones_stay(void **state)
     assert_int_equal(t->nb_flows, 1);
 }
 
+/* T6: it would take the replies that are on their way along. */
+static void test_a_flow_used_just_before_a_tick_is_not_idle(void **state)
+{
+    struct flow_table *t = *state;
+
+    t->idle_us = TICK_US / 256;
+    flow_table_add(t, TICK_US - 1, 1, &CLIENT);
+    flow_table_age(t, TICK_US + t->idle_us - 2, FLOWS / FLOW_WAYS);
+    assert_non_null(flow_table_find(t, 1));
+    flow_table_age(t, 2 * TICK_US + t->idle_us, FLOWS / FLOW_WAYS);
+    assert_null(flow_table_find(t, 1));
+}
+
 static void test_replacing_an_idle_flow_is_no_eviction(void **state)
 {
     struct flow_table *t = *state;
@@ -194,6 +207,7 @@ int main(void)
         TEST(test_only_the_server_moves_a_confirmed_client),
         TEST(test_a_binding_is_given_back_before_its_flow_goes),
         TEST(test_idle_flows_age_and_used_ones_stay),
+        TEST(test_a_flow_used_just_before_a_tick_is_not_idle),
         TEST(test_replacing_an_idle_flow_is_no_eviction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
