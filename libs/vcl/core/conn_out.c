@@ -234,7 +234,11 @@ static struct sent *next_lost(struct vcl_conn *c)
 {
     struct sent *s = vcl__sentmap_next_lost(&c->sent);
     uint32_t limit = vcl__mtu_payload(c->s);
-    return s->len <= limit ? s : vcl__sentmap_cut(&c->sent, &c->e->mem, s, limit);
+    if (s->len <= limit)
+        return s;
+    struct sent *first = vcl__sentmap_cut(&c->sent, &c->e->mem, s, limit);
+    c->e->stats.frames_cut += first != NULL;
+    return first;
 }
 
 static int build_lost(struct vcl_conn *c, uint8_t *buf, size_t cap)

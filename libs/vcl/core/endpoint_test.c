@@ -14,6 +14,7 @@ static void case_11_large_frames_lost_at_random(void **state)
     n.filter_ctx = &(struct hole){.seed = 11, .until = UINT64_MAX, .longer_than = 1000, .per_mille = 300, .run = 1};
     carry(&n, c, s, 0, 400000, n.now + 10 * (uint64_t)SECOND);
     assert_true(COUNT(n.client, mtu_falls) >= 1);
+    assert_true(COUNT(n.client, frames_cut) >= 1);
     uint64_t resent = COUNT(n.client, frames_resent); /* what fits is not lost any more */
     carry(&n, c, s, 400000, 200000, n.now + 10 * (uint64_t)SECOND);
     if (vcl__mtu_payload(n.session) == PMW_PAYLOAD_BYTES_MIN)

@@ -97,9 +97,9 @@ void checkers_quiet(struct simulation *sim)
 }
 
 /* C5: a tenth of new frames and ten a second, saved up for ten seconds, and the oldest at each PTO. What was in flight
- * when a session moved costs nothing: each new frame at most once a move, and once when a client asked whether its
- * connection is still there (S16). How many frames that is nobody can tell from the bytes: those of an application that
- * writes byte by byte are as short. */
+ * when a session moved costs nothing: each new frame, or piece of one that was cut (S21), at most once a move, and once
+ * when a client asked whether its connection is still there (S16). How many frames that is nobody can tell from the
+ * bytes: those of an application that writes byte by byte are as short. */
 static void engine_resent(struct simulation *sim, const struct engine_host *e, uint32_t nb_connections)
 {
     struct vcl_stats stats;
@@ -116,11 +116,11 @@ static void engine_resent(struct simulation *sim, const struct engine_host *e, u
                      host_name(e->host->number), (unsigned long long)stats.frames_resent,
                      (unsigned long long)stats.frames_resent_moved, (unsigned long long)fresh,
                      (unsigned long long)stats.ptos, (unsigned long long)budget);
-    if (stats.frames_resent_moved > moves * fresh)
+    if (stats.frames_resent_moved > moves * (fresh + stats.frames_cut))
         verdict_fail(&sim->world.verdict, sim->world.now_us, RULE_I8,
-                     "engine %s sent %llu frames again for %llu moves, and only %llu new ones",
+                     "engine %s sent %llu frames again for %llu moves, and only %llu new ones, cut %llu times",
                      host_name(e->host->number), (unsigned long long)stats.frames_resent_moved,
-                     (unsigned long long)moves, (unsigned long long)fresh);
+                     (unsigned long long)moves, (unsigned long long)fresh, (unsigned long long)stats.frames_cut);
 }
 
 void checkers_resent(struct simulation *sim)

@@ -257,7 +257,7 @@ enum vcl_drop {
 #define VCL_COUNTERS(X) \
     X(datagrams_in) X(datagrams_out) X(bytes_in) X(bytes_out) \
     X(frames_in) X(frames_out) X(data_frames_in) X(data_frames_out) X(frames_resent) X(frames_resent_moved) \
-    X(duplicate_bytes) \
+    X(frames_cut) X(duplicate_bytes) \
     X(trunk_batches_in) X(trunk_batches_out) X(trunk_entries_in) X(trunk_entries_out) X(trunk_data_entries_in) \
     X(trunk_data_entries_out) X(trunk_short_data_entries_in) X(trunk_short_data_entries_out) X(trunk_nacks_sent) \
     X(trunk_batches_repeated) X(short_frames_out) X(busy_taken) X(busy_ignored) \
