@@ -307,8 +307,10 @@ void checkers_server_received(struct simulation *sim, uint64_t now, const struct
             return;
         checkers_trunk_begins(&sim->checkers, &trunk);
         frames_bind(&sim->checkers, &trunk, in->bytes, in->len);
-    } else if (drop == VCL_DROP_MALFORMED || (drop == VCL_DROP_LIMIT && pmw_type_of(in->bytes, in->len) != PMW_DATA)) {
-        return; /* DATA for which there was no memory has been believed all the same */
+    } else if (drop == VCL_DROP_MALFORMED ||
+               (drop == VCL_DROP_LIMIT && pmw_type_of(in->bytes, in->len) == PMW_RESUME)) {
+        return; /* S20: nobody has looked at a RESUME that may not wait. S18 counts what only was not granted: DATA
+                 * without memory, an OPEN that is refused, a PROBE whose answer is beyond the limit */
     }
     frames_each(sim, in->bytes, in->len, 0, &in->from, server_frame_received);
 }
