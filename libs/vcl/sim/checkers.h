@@ -12,7 +12,7 @@
 
 struct simulation;
 
-enum { SESSIONS_MAX = 64, CIDS_MAX = 1024, BINDINGS_MAX = 65536, RESUMES_MAX = 4096, RESUMES_PLACES = 4 };
+enum { SESSIONS_MAX = 64, CIDS_MAX = 1024, BINDINGS_MAX = 65536, RESUMES_MAX = 65536, RESUMES_PLACES = 16 };
 
 /* What has been seen of one session. */
 struct session_record {
