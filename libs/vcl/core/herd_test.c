@@ -3,6 +3,7 @@
  * Planned moves and herds: nothing sent twice, nobody late (S19, S20).
  */
 #include "paths_kit.h"
+#include "state.h"
 
 /* --- S19: planned moves ---------------------------------------------------------------------------------- */
 static void drain(struct testnet *n)
@@ -172,6 +173,35 @@ static void a_thousand_busy_connections_fail_over(void **state)
     testnet_stop(&n);
 }
 
+static int resume_in(struct testnet *n, uint32_t epoch)
+{
+    struct pmw_resume r = {.session_id = n->session->id, .nonce = 99, .epoch = epoch, .server_id = TESTNET_SERVER_ID};
+    uint8_t buf[PMW_RESUME_FIXED_BYTES];
+    int len = pmw_resume_encode(buf, sizeof(buf), &r);
+    pmw_control_seal(buf, (size_t)len, n->session->keys.mac_c2s);
+    return vcl_engine_receive(n->server, n->now, &n->client_addr, buf, (size_t)len);
+}
+
+/* One for which there is no room changes nothing: those of its session that wait have their turn all the same. */
+static void a_resume_without_room_overtakes_nothing(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    testnet_init(&n, 0);
+    n.server_config.resumes_per_ms_max = 1;
+    testnet_start(&n);
+    testnet_open(&n, &c, &s);
+    testnet_run(&n, n.now + MS);
+    assert_int_equal(resume_in(&n, 2), 0); /* its turn is now */
+    assert_int_equal(info_of(vcl_conn_session(s)).epoch, 2);
+    for (int i = 0; i < RESUMES_WAITING_MAX; i++)
+        assert_int_equal(resume_in(&n, 3), 0);
+    assert_int_equal(resume_in(&n, 4), VCL_DROP_LIMIT);
+    testnet_run(&n, n.now + 10 * MS);
+    assert_int_equal(info_of(vcl_conn_session(s)).epoch, 3);
+    testnet_stop(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +211,7 @@ int main(void)
         cmocka_unit_test(case_21_told_elsewhere_while_moving),
         cmocka_unit_test(case_22_taken_away_while_leaving),
         cmocka_unit_test(a_thousand_busy_connections_fail_over),
+        cmocka_unit_test(a_resume_without_room_overtakes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

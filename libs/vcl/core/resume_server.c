@@ -144,10 +144,13 @@ int vcl__on_resume(struct vcl_engine *e, const struct route *from, const uint8_t
         vcl__answer_resume_for_predecessor(e, from, &r);
     if (drop != 0)
         return vcl__drop(e, (enum vcl_drop)drop);
+    bool is_turn = vcl__herd_enter(e, from, buf, len, &drop); /* S20: only what is authentic may wait */
+    if (drop != 0)                                            /* no room: it overtakes nothing that waits (S20) */
+        return drop;
     if (r.epoch > s->epoch_seen && (r.flags & PMW_RESUME_PLANNED) == 0)
         s->epoch_seen = r.epoch;
-    if (!vcl__herd_enter(e, from, buf, len, &drop)) /* S20: only what is authentic may wait */
-        return drop;
+    if (!is_turn)
+        return 0;
     return vcl__resume_answer(e, from, buf, len);
 }
 

@@ -242,7 +242,7 @@ bool engine_host_lost_resume(const struct engine_host *e, uint64_t session_id, u
     const struct vcl_session *s = vcl__session_find(e->engine, session_id);
     if (!s)
         return true;
-    if (s->epoch >= epoch || engine_host_resume_waits(e, session_id, UINT32_MAX))
+    if (s->epoch >= epoch || s->epoch_seen >= epoch) /* answered, or it waits */
         return false;
     return e->memory.failures > 0 || e->engine->herd.nb_waiting >= RESUMES_WAITING_MAX;
 }
