@@ -31,6 +31,8 @@ struct session_record {
     uint32_t resumed_epoch; /* of the client's RESUMEs that were not planned */
     uint32_t client_epoch;  /* as the client's engine said it last */
     uint64_t moved_at_us;   /* when the client last raised its epoch */
+    uint64_t nb_failures;   /* of its engine's memory, until then */
+    bool moved_before;      /* maybe: its first RESUME found no memory */
     uint32_t moves;
 };
 
