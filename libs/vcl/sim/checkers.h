@@ -57,6 +57,7 @@ struct checkers {
         uint32_t helper_incarnation, incarnation, seq;
     } newest_batch[HELPERS_MAX]; /* of the server, to each helper */
     uint64_t nb_batches_read;    /* by the server's process */
+    uint32_t nb_server_sessions; /* that it had when it was looked at last */
     uint64_t server_frames_checked, resumes_checked;
     bool stale_plant; /* planted fault: server frames are read as if of an older epoch */
 };
@@ -67,6 +68,8 @@ void checkers_session(struct checkers *k, uint64_t session_id, unsigned client_h
 void checkers_client_sent(struct simulation *sim, uint64_t now, const struct vcl_datagram *out);
 void checkers_server_sent(struct simulation *sim, uint64_t now, const struct vcl_datagram *out);
 void checkers_server_received(struct simulation *sim, uint64_t now, const struct datagram *in, int drop);
+/* After each step of the server: has it forgotten a session (S14)? */
+void checkers_server_forgets(struct simulation *sim);
 /* T8: what a helper missed is sent to it again as it was, however old its epochs are by then. */
 void checkers_trunk_begins(struct checkers *k, const struct pmw_trunk *trunk);      /* maybe: its batch was read */
 uint32_t checkers_helper_incarnation(const struct checkers *k, uint16_t helper_id); /* of its batch read last */

@@ -212,6 +212,16 @@ void engine_host_stop(struct engine_host *e)
                      (unsigned long long)e->memory.live_bytes);
 }
 
+uint32_t engine_host_nb_sessions(const struct engine_host *e)
+{
+    return e->engine ? e->engine->nb_sessions : 0;
+}
+
+bool engine_host_knows(const struct engine_host *e, uint64_t session_id)
+{
+    return e->engine && vcl__session_find(e->engine, session_id) != NULL;
+}
+
 bool engine_host_believes(const struct engine_host *e, uint64_t session_id, const struct trial_way *way)
 {
     const struct vcl_session *s = vcl__session_find(e->engine, session_id);

@@ -56,6 +56,9 @@ void engine_host_stop(struct engine_host *e);
 void engine_host_start(struct engine_host *e, const struct vcl_config *config);
 /* The process says goodbye and ends. */
 void engine_host_leave(struct engine_host *e);
+/* Sessions that the engine has, and whether that is one of them. */
+uint32_t engine_host_nb_sessions(const struct engine_host *e);
+bool engine_host_knows(const struct engine_host *e, uint64_t session_id);
 /* RESUMEs of the session, of epochs below that one, wait for their turn (S20). */
 bool engine_host_resume_waits(const struct engine_host *e, uint64_t session_id, uint32_t below_epoch);
 /* The server has just read one, and it had no room for it or does not know its session. */

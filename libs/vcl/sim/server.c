@@ -119,6 +119,7 @@ static uint64_t server_run(void *self, uint64_t now)
 {
     struct server *server = self;
     uint64_t next = NEVER, local_now = engine_host_clock(&server->engine);
+    checkers_server_forgets(server->sim);
     while (server->accept_waits && server->accept_at_us <= now && server->sim->world.verdict.rule == RULE_NONE)
         accept_one(server, now);
     if (server->accept_waits)

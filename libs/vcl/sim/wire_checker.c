@@ -210,7 +210,7 @@ static void server_flow_frame(struct simulation *sim, const struct pmw_frame *f,
         fail(sim, "the server uses an epoch that its client never sent", s->id, epoch, s->sent_epoch);
     } else if (epoch < told) {
         fail(sim, "the server uses an older epoch than it was told", s->id, epoch, s->delivered_epoch);
-    } else if (epoch > s->server_epoch) {
+    } else if (epoch > s->server_epoch || s->server_path == PATH_UNKNOWN) {
         s->server_epoch = epoch;
         s->server_path = path;
     } else if (path != s->server_path && is_way_back(s, path, addr)) {
@@ -293,6 +293,24 @@ static void server_frame_received(struct simulation *sim, const uint8_t *frame, 
     }
 }
 
+/* A client that slept through that time says OPEN in its present epoch, which begins the session anew at the server:
+ * where that OPEN comes from is its first path (S2), and what RESUMEs proved before is over. */
+void checkers_server_forgets(struct simulation *sim)
+{
+    struct checkers *k = &sim->checkers;
+    uint32_t nb = engine_host_nb_sessions(&sim->server.engine);
+    for (uint32_t i = 0; nb < k->nb_server_sessions && i < k->nb_sessions; i++) {
+        struct session_record *s = &k->sessions[i];
+        if (!s->at_server || engine_host_knows(&sim->server.engine, s->id))
+            continue;
+        s->at_server = false;
+        s->server_path = PATH_UNKNOWN;
+        s->told_addr = (struct pmw_addr){0};
+        s->trial = (struct trial_watch){0};
+    }
+    k->nb_server_sessions = nb;
+}
+
 /* The engine has just been given a batch: did it take it? */
 static bool batch_was_read(struct simulation *sim)
 {
@@ -306,6 +324,7 @@ static bool batch_was_read(struct simulation *sim)
 void checkers_server_received(struct simulation *sim, uint64_t now, const struct datagram *in, int drop)
 {
     struct pmw_trunk trunk;
+    checkers_server_forgets(sim);
     if (pmw_type_of(in->bytes, in->len) == PMW_TRUNK) { /* what it drops of a batch says nothing of the rest */
         if (!batch_was_read(sim) || pmw_trunk_decode(in->bytes, in->len, &trunk) < 0)
             return;
