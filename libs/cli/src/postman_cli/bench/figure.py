@@ -108,4 +108,4 @@ def host() -> str:
         ),
         platform.machine(),
     )
-    return f"{model}, {os.cpu_count()} cores, Linux {platform.release().split("-")[0]}"
+    return f"{model}, {os.cpu_count()} cores, Linux {platform.release().split('-')[0]}"
