@@ -123,14 +123,19 @@ static void update_persist(struct vcl_conn *c)
     }
 }
 
+static void await_pace(struct vcl_conn *c)
+{
+    if (paced_until(c) > c->e->now)
+        vcl__conn_arm(c);
+}
+
 void vcl__conn_kick(struct vcl_conn *c)
 {
     update_persist(c);
     if (list_linked(&c->ready))
         return;
     if (!vcl__conn_has_output(c)) {
-        if (paced_until(c) > c->e->now)
-            vcl__conn_arm(c);
+        await_pace(c);
         return;
     }
     struct exit *x = vcl__route_exit(c->e, &c->s->route);
@@ -341,8 +346,10 @@ static int build_frame(struct vcl_conn *c, uint8_t *buf, size_t cap)
 
 int vcl__conn_build(struct vcl_conn *c, uint8_t *buf, size_t cap)
 {
-    if (!vcl__conn_has_output(c))
+    if (!vcl__conn_has_output(c)) {
+        await_pace(c); /* a round trip that was measured since it was kicked may have brought one */
         return 0;
+    }
     size_t room = vcl__trial_room(c->s); /* S18 */
     int len = build_frame(c, buf, cap < room ? cap : room);
     if (len > 0) {

@@ -319,6 +319,27 @@ static void s18_every_control_frame_counts(void **state)
     testnet_stop(&n);
 }
 
+/* C5: bytes that could leave at once when their connection became ready, and could not any more when its turn came: the
+ * answer to the challenge told the round trip of the new path. They leave when the pace allows. */
+static void c5_a_pace_that_came_with_the_answer(void **state)
+{
+    enum { RTT_US = 3000, PACE_US = 200000 };
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 0, &c, &s);
+    exchange(&n, c, s, 0, 1000);
+    testnet_run(&n, n.now + 10 * MS); /* all is acknowledged: nothing that follows is a sample */
+    struct vcl_session *session = vcl_conn_session(s);
+    vcl__rtt_forget(&session->rtt);
+    testnet_write(&n, s, 1000, 1000, 2);
+    assert_true(list_linked(&s->ready));
+    vcl__rtt_sample(&session->rtt, &session->limits, n.now, RTT_US);
+    s->pacing.clock = n.now + PACE_US;
+    uint64_t began = n.now, end = read_until(&n, c, 1000, 1000, 2);
+    assert_in_range(end - began, PACE_US / 2, PACE_US);
+    testnet_stop(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -334,6 +355,7 @@ int main(void)
         cmocka_unit_test(s22_unanswered_probes_outweigh_silence),
         cmocka_unit_test(s18_a_cid_that_went_elsewhere_proves_nothing),
         cmocka_unit_test(s18_every_control_frame_counts),
+        cmocka_unit_test(c5_a_pace_that_came_with_the_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
