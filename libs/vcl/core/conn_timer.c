@@ -113,6 +113,14 @@ static void repeat_oldest(struct vcl_conn *c)
     vcl__ask_stop(c);
 }
 
+/* S14. A path that answers says nothing of one connection: the client may have forgotten it, and a server cannot ask.
+ * One that it has acknowledges what is sent again. */
+static bool nobody_has_it(const struct vcl_conn *c)
+{
+    const struct vcl_session *s = c->s;
+    return s->dial == NULL && c->pto_count > BLIND_PTOS && vcl__due(c->e, c->heard_at + vcl__session_silence_max(s));
+}
+
 static void pto_fired(struct vcl_conn *c)
 {
     struct vcl_engine *e = c->e;
@@ -128,6 +136,10 @@ static void pto_fired(struct vcl_conn *c)
     c->pto_fired_at = e->now;
     if (c->pto_count < UINT8_MAX)
         c->pto_count++;
+    if (nobody_has_it(c)) {
+        vcl__conn_input(c, CONN_IN_FAILED, VCL_ERR_TIMEOUT);
+        return;
+    }
     vcl__ask_begin(c);
     if (oldest->state == SENT_LOST || c->pto_count >= BLIND_PTOS)
         repeat_oldest(c);

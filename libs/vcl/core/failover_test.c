@@ -224,6 +224,31 @@ static void comes_back_too_late(void **state)
     }
 }
 
+/* S14: the client resets while nothing arrives, and its tombstone ends before the path works again: nobody tells the
+ * server, whose session lives on by its answers to challenges. */
+static void reset_is_never_heard(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s, *c2, *s2;
+    start(&n, 1, &c, &s);
+    testnet_open(&n, &c2, &s2);
+    n.filter = NULL;
+    n.relays[0].dead = true;
+    vcl_session_set_paths(n.session, n.now, n.peer.paths, 1);
+    vcl_conn_abort(c, n.now);
+    testnet_write(&n, s, 0, 3000, 2);
+    testnet_run(&n, n.now + 20 * SECOND);
+    n.relays[0].dead = false;
+    testnet_write(&n, s2, 0, 1000, 2);
+    read_until(&n, c2, 0, 1000, 2);
+    testnet_run(&n, n.now + 45 * SECOND);
+    assert_int_equal(vcl_conn_error(s), VCL_OK);
+    testnet_run(&n, n.now + 10 * SECOND);
+    assert_int_equal(vcl_conn_error(s), VCL_ERR_TIMEOUT);
+    assert_int_equal(vcl_conn_error(s2), VCL_OK);
+    testnet_stop(&n);
+}
+
 static int type_of(const struct flight *f)
 {
     int type = pmw_type_of(f->bytes, f->len);
@@ -352,6 +377,7 @@ int main(void)
         cmocka_unit_test(everything_dies_for_a_while),
         cmocka_unit_test(everything_dies_for_good),
         cmocka_unit_test(comes_back_too_late),
+        cmocka_unit_test(reset_is_never_heard),
         cmocka_unit_test(resume_is_lost_or_repeated),
         cmocka_unit_test(fin_crosses_resume),
         cmocka_unit_test(a_sleeper_asks_for_its_connections),
