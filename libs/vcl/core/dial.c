@@ -247,8 +247,9 @@ void vcl__dial_resumed(struct vcl_session *s)
     d->state = VCL_PATH_ACTIVE;
     d->blind = false;
     d->last_rx = e->now;
-    vcl__rtt_forget(&s->rtt); /* another path: at most this long */
-    vcl__session_on_rtt(s, e->now - d->resume_sent_at);
+    vcl__rtt_forget(&s->rtt);
+    if (d->nb_ticks == 1) /* repeated ones say how long the outage was, not the path (Karn) */
+        vcl__session_on_rtt(s, e->now - d->resume_sent_at);
     vcl__path_on_proof(s, d->resume_sent_at);
     vcl__path_on_activity(s);
     s->moves++;

@@ -206,6 +206,26 @@ static void s18_a_far_path_has_time(void **state)
     testnet_stop(&n);
 }
 
+/* C4, Karn: a RESUME that was repeated through an outage measures the outage. */
+static void an_outage_is_no_round_trip(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 1, &c, &s);
+    exchange(&n, c, s, 0, 1000);
+    n.filter = drop_all;
+    testnet_write(&n, c, 1000, 1000, 1);
+    while (n.session->dial->nb_ticks < 6)
+        testnet_run(&n, n.now + 100);
+    assert_int_not_equal(n.session->dial->state, VCL_PATH_ACTIVE);
+    n.filter = NULL;
+    while (n.session->dial->state != VCL_PATH_ACTIVE)
+        testnet_run(&n, n.now + 100);
+    assert_true(vcl__session_pto(n.session) <= n.client_config.pto_max_us);
+    read_until(&n, s, 1000, 1000, 1);
+    testnet_stop(&n);
+}
+
 /* Bytes that the limit of a path on trial held back go by the proved path, when the session is there again. */
 static void s18_what_did_not_fit_goes_on_by_the_proved_path(void **state)
 {
@@ -350,6 +370,7 @@ int main(void)
         cmocka_unit_test(case_38_valid_resume_from_a_wrong_address),
         cmocka_unit_test(case_39_path_response_is_lost),
         cmocka_unit_test(s18_a_far_path_has_time),
+        cmocka_unit_test(an_outage_is_no_round_trip),
         cmocka_unit_test(s18_what_did_not_fit_goes_on_by_the_proved_path),
         cmocka_unit_test(a_session_that_gave_up_answers_no_challenge),
         cmocka_unit_test(s22_unanswered_probes_outweigh_silence),
