@@ -11,8 +11,8 @@ the direct path for a while, and the loads would be measured on different paths.
 
 After the highest load comes the lowest again: the time until the 99th percentile of three windows in a row is back
 among those that the lowest load had before. What is outstanding when the highest load ends is the load's own, and must
-be answered beside the new requests, which takes (what is outstanding) / (capacity - new requests) whatever the transport
-does. So the load has no more connections than a server can catch up with in the time that is to be measured.
+be answered beside the new requests, which takes (what is outstanding) / (capacity - new requests) whatever the
+transport does. So the load has no more connections than a server can catch up with in the time that is to be measured.
 
 The series of loads is repeated, and the figures are medians: a shared machine's capacity is not the same from second to
 second."""
