@@ -181,6 +181,55 @@ static void a_server_probes_too(void **state)
     testnet_stop(&n);
 }
 
+static unsigned nb_asked, nb_answered;
+
+static enum verdict nothing_to_client(struct testnet *n, struct flight *f)
+{
+    return pmw_addr_equal(&f->to, &n->client_addr) ? DROP : DELIVER;
+}
+
+static enum verdict count_questions(struct testnet *n, struct flight *f)
+{
+    int type = pmw_type_of(f->bytes, f->len);
+    nb_asked += type == PMW_PROBE && pmw_addr_equal(&f->to, &n->client_addr);
+    nb_answered += pmw_addr_equal(&f->to, &n->server_addr);
+    return DELIVER;
+}
+
+/* S14: the path works again when the client has given up, and the server knows its last epoch. Whatever it asks then,
+ * for a size or for the path, is not answered: else it would hold on to a connection that nobody has, and of which
+ * nothing is in flight that would tell it so. */
+static void a_session_that_gave_up_answers_no_probe(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    testnet_init(&n, 0);
+    n.client_config.hold_us = n.client_config.tombstone_us = SECOND;
+    testnet_start(&n);
+    testnet_open(&n, &c, &s);
+    carry(&n, c, s, 0, 1000, n.now + SECOND);
+    n.filter = nothing_to_client;
+    testnet_write(&n, c, 1000, 1000, 1);
+    while (n.session->dial->state != VCL_PATH_DEAD)
+        testnet_run(&n, n.now + MS);
+    uint64_t gave_up = n.now;
+    testnet_run(&n, gave_up + 30 * (uint64_t)SECOND); /* an answer after that is seen by how long the server waits */
+    assert_int_equal(s->s->epoch, n.session->epoch);
+    n.filter = count_questions;
+    nb_asked = nb_answered = 0;
+    while (n.now < gave_up + 65 * (uint64_t)SECOND) {
+        vcl__mtu_want(s->s, UINT32_MAX);
+        vcl__trial_ask(s->s);
+        testnet_run(&n, n.now + SECOND);
+    }
+    assert_true(nb_asked > 0);
+    assert_int_equal(vcl_conn_error(s), VCL_OK);
+    testnet_run(&n, gave_up + 71 * (uint64_t)SECOND);
+    assert_int_equal(vcl_conn_error(s), VCL_ERR_TIMEOUT);
+    assert_int_equal(nb_answered, 0);
+    testnet_stop(&n);
+}
+
 /* A helper takes no larger frames: no probe asks for any, and what a direct path carried is cut anew behind it. */
 static void through_a_helper_frames_stay_small(void **state)
 {
@@ -244,6 +293,7 @@ int main(void)
         cmocka_unit_test(windows_come_out_of_one_budget),
         cmocka_unit_test(a_transfer_grows_its_buffers),
         cmocka_unit_test(a_server_probes_too),
+        cmocka_unit_test(a_session_that_gave_up_answers_no_probe),
         cmocka_unit_test(through_a_helper_frames_stay_small),
         cmocka_unit_test(keepalive_asks_and_gives_up),
         cmocka_unit_test(half_close_lets_the_other_half_live),
