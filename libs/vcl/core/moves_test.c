@@ -240,13 +240,90 @@ static void the_trunk_table_is_bounded(void **state)
     testnet_stop(&n);
 }
 
+static struct flight kept;
+
+static enum verdict keep_path_response(struct testnet *n, struct flight *f)
+{
+    if (pmw_type_of(f->bytes, f->len) != PMW_PATH_RESPONSE)
+        return DELIVER;
+    kept = *f;
+    return DROP;
+}
+
+/* So many other helpers say their first word that only their trunks fit the server's table. */
+static void other_helpers_fill_the_table(struct testnet *n)
+{
+    struct pmw_addr from = n->relays[0].addr;
+    for (uint32_t i = 0; i < n->server_config.trunks_max; i++) {
+        struct pmw_trunk h = {.helper_id = (uint16_t)(1000 + i), .incarnation = 1, .batch_seq = 1};
+        struct pmw_trunk_keys keys;
+        uint8_t batch[PMW_TRUNK_BYTES_MIN];
+        from.port = (uint16_t)(5000 + i);
+        pmw_trunk_encode(batch, sizeof(batch), &h);
+        pmw_trunk_keys_derive(&keys, n->server_config.trunk_secret, h.helper_id, h.incarnation);
+        pmw_trunk_seal(batch, sizeof(batch), keys.to_server, 0);
+        assert_int_equal(vcl_engine_receive(n->server, n->now, &from, batch, sizeof(batch)), 0);
+    }
+}
+
+/* S19: the session moved while its bytes waited for their turn on a trunk, and before their turn came the trunk was
+ * evicted. No move follows, and no acknowledgement, that would remember them: they go where the session is now. */
+static void bytes_that_an_evicted_trunk_held_go_where_the_session_went(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 1, &c, &s);
+    testnet_write(&n, c, 0, 100, 1); /* proves the path: else the move would be no planned one */
+    read_until(&n, s, 0, 100, 1);
+    kept.len = 0;
+    n.filter = keep_path_response;
+    vcl_session_hint(n.session, n.now, 100, VCL_HINT_DRAIN);
+    testnet_run(&n, n.now + 10 * MS);
+    assert_true(kept.len > 0);
+    n.filter = NULL;
+    assert_int_equal(info_of(vcl_conn_session(s)).active_helper_id, 100);
+    testnet_write(&n, s, 0, 1000, 2);
+    assert_int_equal(vcl_engine_receive(n.server, n.now, &n.client_addr, kept.bytes, kept.len), 0);
+    assert_int_equal(info_of(vcl_conn_session(s)).active_helper_id, 0);
+    other_helpers_fill_the_table(&n);
+    testnet_run(&n, n.now + SECOND);
+    assert_int_equal(testnet_read(&n, c, 0, 2), 1000);
+    testnet_stop(&n);
+}
+
+/* S7: the session is still on the trunk that was evicted, and its client has only this helper: it finds the path silent
+ * by a keepalive at the latest, and its RESUME brings the trunk back. */
+static void bytes_that_an_evicted_trunk_held_go_when_it_is_heard_again(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    testnet_init(&n, 1);
+    n.peer.nb_paths = 1; /* no direct path */
+    testnet_start(&n);
+    testnet_open(&n, &c, &s);
+    testnet_write(&n, c, 0, 100, 1);
+    read_until(&n, s, 0, 100, 1);
+    testnet_run(&n, n.now + 20 * SECOND); /* at rest: only keepalives */
+    testnet_write(&n, s, 0, 1000, 2);
+    other_helpers_fill_the_table(&n);
+    uint64_t evicted = n.now;
+    assert_true(read_until(&n, c, 0, 1000, 2) - evicted <= 5 * SECOND + RECOVERY_US_MAX);
+    testnet_stop(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_herd_moves_together),       cmocka_unit_test(open_goes_round_a_dead_helper),
-        cmocka_unit_test(open_answers_are_lost),       cmocka_unit_test(hints_move_earlier),
-        cmocka_unit_test(our_own_stall_is_no_verdict), cmocka_unit_test(a_helper_restarts),
-        cmocka_unit_test(case_40_three_hundred_moves), cmocka_unit_test(the_trunk_table_is_bounded),
+        cmocka_unit_test(a_herd_moves_together),
+        cmocka_unit_test(open_goes_round_a_dead_helper),
+        cmocka_unit_test(open_answers_are_lost),
+        cmocka_unit_test(hints_move_earlier),
+        cmocka_unit_test(our_own_stall_is_no_verdict),
+        cmocka_unit_test(a_helper_restarts),
+        cmocka_unit_test(case_40_three_hundred_moves),
+        cmocka_unit_test(the_trunk_table_is_bounded),
+        cmocka_unit_test(bytes_that_an_evicted_trunk_held_go_where_the_session_went),
+        cmocka_unit_test(bytes_that_an_evicted_trunk_held_go_when_it_is_heard_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
