@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Bindings at the server (T6), with a little helper that the test drives: it writes batches entry by entry and looks at
- * what comes back. Frames of clients are taken from the wire of the test network. */
+ * Bindings (T6) and lost credit (O1) at the server, with a little helper that the test drives: it writes batches entry
+ * by entry and looks at what comes back. Frames of clients are taken from the wire of the test network. */
 #include "testkit.h"
 
+#include "credit.h"
 #include "testnet.h"
 
 #include <string.h>
@@ -20,6 +21,8 @@ struct hand { /* the helper, by hand */
     size_t lens[FRAMES_MAX];
     int nb_frames;
     int acks, errors, shorts, longs; /* entries of the server */
+    struct pmw_trunk heard;          /* header of its last batch */
+    uint32_t ack;                    /* what the next batch acknowledges; 0: nothing */
     struct pmw_addr long_to;         /* of its last long one */
 };
 
@@ -28,6 +31,7 @@ static void look(struct hand *h, const struct flight *f)
     struct pmw_any_entry e;
     size_t at = PMW_TRUNK_HEADER_BYTES;
     assert_true(pmw_trunk_check(f->bytes, f->len, h->keys.to_helper, 0));
+    assert_int_equal(pmw_trunk_decode(f->bytes, f->len, &h->heard), 0);
     while (pmw_entry_next(f->bytes, f->len - PMW_TRUNK_TAG_BYTES, &at, &e) == 1) {
         h->acks += e.kind == PMW_ENTRY_BIND_ACK;
         h->errors += e.kind == PMW_ENTRY_BIND_ERR;
@@ -90,8 +94,12 @@ static void put_short(struct hand *h, uint32_t index, uint8_t generation, int fr
 static int send_batch(struct hand *h)
 {
     struct testnet *n = h->n;
-    struct pmw_trunk head = {
-        .nb_entries = h->nb, .helper_id = n->relays[0].helper_id, .incarnation = 1, .batch_seq = ++h->seq};
+    struct pmw_trunk head = {.nb_entries = h->nb,
+                             .helper_id = n->relays[0].helper_id,
+                             .incarnation = 1,
+                             .batch_seq = ++h->seq,
+                             .flags = PMW_TRUNK_CREDIT | (h->ack != 0 ? PMW_TRUNK_ACKS : 0),
+                             .ack_batch = h->ack};
     room(h);
     pmw_trunk_encode(h->batch, sizeof(h->batch), &head);
     size_t len = h->at + PMW_TRUNK_TAG_BYTES;
@@ -255,6 +263,34 @@ static void case_30_server_restarts_under_old_bindings(void **state)
     testnet_stop(&p.n);
 }
 
+/* O1: the batch that told the last limit is lost, and nothing else makes the server speak. */
+static void o1_a_limit_that_nobody_heard_is_told_again(void **state)
+{
+    struct pair p;
+    pair_open(&p);
+    struct hand *h = &p.h;
+    send_batch(h);
+    testnet_write(&p.n, p.s[0], 0, MESSAGE, 9);
+    testnet_flush(&p.n);
+    uint32_t told = h->heard.batch_seq, limit = h->heard.credit;
+    assert_true((h->heard.flags & PMW_TRUNK_CREDIT) != 0 && limit > 0);
+    h->ack = told - 1;
+    send_batch(h); /* it may be under way */
+    assert_int_equal(h->heard.batch_seq, told);
+    p.n.now += CREDIT_REPEAT_US_MIN;
+    send_batch(h);
+    assert_int_equal(h->heard.batch_seq, told + 1);
+    assert_int_equal(h->heard.nb_entries, 0);
+    assert_int_equal(h->heard.credit, limit);
+    send_batch(h); /* the answer too */
+    assert_int_equal(h->heard.batch_seq, told + 1);
+    h->ack = told + 1;
+    p.n.now += CREDIT_REPEAT_US_MIN;
+    send_batch(h);
+    assert_int_equal(h->heard.batch_seq, told + 1);
+    testnet_stop(&p.n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -263,6 +299,7 @@ int main(void)
         cmocka_unit_test(t6_unknown_bindings_are_answered_with_an_error),
         cmocka_unit_test(t6_two_generations_of_an_index_never_mix),
         cmocka_unit_test(case_30_server_restarts_under_old_bindings),
+        cmocka_unit_test(o1_a_limit_that_nobody_heard_is_told_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -108,6 +108,25 @@ uint32_t vcl__credit_limit(const struct credit *c, const struct trunk_credit *t,
     return t->told && (int32_t)(limit - t->limit) < 0 ? t->limit : limit;
 }
 
+void vcl__credit_told(struct trunk_credit *t, uint64_t now, uint64_t seq, uint32_t limit)
+{
+    if (t->told && limit == t->limit)
+        return;
+    t->told = true;
+    t->limit = limit;
+    t->told_seq = seq;
+    t->told_at = now;
+}
+
+bool vcl__credit_unheard(struct trunk_credit *t, uint64_t now, uint64_t ack, uint64_t rtt_us)
+{
+    uint64_t patience = 2 * rtt_us > CREDIT_REPEAT_US_MIN ? 2 * rtt_us : CREDIT_REPEAT_US_MIN;
+    if (!t->told || ack >= t->told_seq || now - t->told_at < patience)
+        return false;
+    t->told_at = now;
+    return true;
+}
+
 bool vcl__credit_is_low(const struct trunk_credit *t)
 {
     return vcl__credit_left(t) < spare(t) / 2;

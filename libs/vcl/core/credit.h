@@ -22,6 +22,7 @@ enum {
     CREDIT_RISE_SHARE = 64,         /* of the pool, and at least one message, a round */
     CREDIT_CUT_PER_MILLE = 20,      /* of the pool for each target of delay in excess: Breakwater's 0.02 ... */
     CREDIT_CUT_MAX_PER_MILLE = 500, /* ... and 0.5 */
+    CREDIT_REPEAT_US_MIN = 1000,    /* a limit that is not acknowledged is not repeated before */
 };
 
 struct credit { /* of an engine */
@@ -36,6 +37,7 @@ struct trunk_credit {             /* all counts modulo 2^32, as on the wire */
     bool told;                    /* it has been told a limit */
     uint32_t demand;              /* sent and held */
     uint32_t limit;               /* told last */
+    uint64_t told_seq, told_at;   /* the first batch with that limit; when it, or a repetition, was asked for */
     uint32_t sent_at_round, rate; /* entries sent at the last round; in a millisecond lately */
 };
 
@@ -51,6 +53,11 @@ bool vcl__credit_due(const struct credit *c, uint64_t now);
 void vcl__credit_round(struct credit *c, uint64_t now, uint64_t target_us, uint64_t delay_us, uint64_t nb_unread,
                        uint32_t nb_trunks);
 void vcl__credit_weigh(struct credit *c, struct trunk_credit *t, uint64_t elapsed_us);
+/* Batch seq, which leaves now, tells this limit. */
+void vcl__credit_told(struct trunk_credit *t, uint64_t now, uint64_t seq, uint32_t limit);
+/* A batch of the helper acknowledges ack and no later one: is the limit to be told again? True at most once in two
+ * round trips (0: not known) and CREDIT_REPEAT_US_MIN. */
+bool vcl__credit_unheard(struct trunk_credit *t, uint64_t now, uint64_t ack, uint64_t rtt_us);
 /* The limit to tell now; it never goes back. */
 uint32_t vcl__credit_limit(const struct credit *c, const struct trunk_credit *t, uint64_t nb_unread);
 /* The helper has, by what it was told, not enough for another round trip. */

@@ -249,6 +249,8 @@ int vcl__on_resume_ack(struct vcl_engine *e, const struct route *from, const uin
         return vcl__drop(e, VCL_DROP_ROLE);
     if (!pmw_control_check(buf, len, s->keys.mac_s2c))
         return vcl__drop(e, VCL_DROP_MAC);
+    if (vcl__dial_gave_up(s))
+        return vcl__drop(e, VCL_DROP_UNKNOWN_SESSION);
     bool planned = vcl__plan_on_resume_ack(s, &a);
     if (!planned && (a.epoch != s->epoch || a.nonce != s->dial->resume_nonce))
         return vcl__drop(e, VCL_DROP_STALE_EPOCH);

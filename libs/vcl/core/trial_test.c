@@ -263,6 +263,12 @@ static void a_session_that_gave_up_answers_no_challenge(void **state)
     vcl__trial_ask(session);
     testnet_run(&n, n.now + 5 * MS);
     assert_int_not_equal(session->ask.sent_at, 0);
+    const struct pmw_resume_ack late = {
+        .session_id = n.session->id, .epoch = n.session->epoch, .nonce = n.session->dial->resume_nonce, .challenge = 1};
+    uint8_t ack[PMW_FRAME_BYTES_BASE];
+    int len = pmw_resume_ack_encode(ack, sizeof(ack), &late);
+    pmw_control_seal(ack, (size_t)len, n.session->keys.mac_s2c);
+    assert_int_equal(vcl_engine_receive(n.client, n.now, &n.server_addr, ack, (size_t)len), VCL_DROP_UNKNOWN_SESSION);
     testnet_stop(&n);
 }
 

@@ -107,11 +107,11 @@ static void header_in(struct vcl_engine *e, struct trunk *t, const struct pmw_tr
 {
     if ((h->flags & PMW_TRUNK_CREDIT) != 0)
         vcl__credit_on_demand(&t->credit, h->credit);
-    if ((h->flags & PMW_TRUNK_ACKS) != 0) {
-        uint64_t ack = pmw_wlsb(t->out_seq, h->ack_batch, 32);
-        if (ack <= t->out_seq)
-            vcl__watch_acked(&t->watch, e->now, ack, h->ack_bits);
-    }
+    uint64_t ack = (h->flags & PMW_TRUNK_ACKS) != 0 ? pmw_wlsb(t->out_seq, h->ack_batch, 32) : 0;
+    if (ack != 0 && ack <= t->out_seq)
+        vcl__watch_acked(&t->watch, e->now, ack, h->ack_bits);
+    if (newest && vcl__credit_unheard(&t->credit, e->now, ack, vcl__watch_rtt(&t->watch)))
+        vcl__trunk_tell(e, t);
     uint32_t share = newest ? vcl__watch_marks(&t->watch, e->now, h->ce_count, t->out_seq) : 0;
     if (share > 0) {
         t->mark_share = share;

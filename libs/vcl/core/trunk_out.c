@@ -125,8 +125,8 @@ static void header_put(struct vcl_engine *e, struct trunk *t, uint16_t nb_entrie
                           .ce_count = t->watch.marks_in};
     if (t->credit.heard && e->cfg.credit_target_us != 0) { /* O1 */
         h.flags |= PMW_TRUNK_CREDIT;
-        h.credit = t->credit.limit = vcl__credit_limit(&e->credit, &t->credit, e->nb_unread);
-        t->credit.told = true;
+        h.credit = vcl__credit_limit(&e->credit, &t->credit, e->nb_unread);
+        vcl__credit_told(&t->credit, e->now, t->out_seq, h.credit);
     }
     pmw_trunk_encode(out->bytes, sizeof(out->bytes), &h);
 }

@@ -111,7 +111,7 @@ static bool send_one(struct engine_host *e, uint64_t now, struct vcl_datagram *o
     }
     e->user.on_sent(e->user.self, now, out);
     struct pmw_addr from = host_addr(e->host->number, out->to.family, e->port);
-    net_send(&e->world->net, now, &from, &out->to, out->bytes, out->len);
+    net_send(&e->world->net, now, &from, &out->to, out->bytes, out->len, false);
     return true;
 }
 

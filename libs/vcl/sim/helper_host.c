@@ -81,6 +81,7 @@ static void sink_send(void *ctx, uint8_t *buf, size_t len, const struct pmw_addr
     struct world *world = helper->world;
     uint16_t port = to_server ? PORT_HELPER_TRUNK : PORT_HELPER_CLIENTS;
     struct pmw_addr from = host_addr(helper->host->number, to->family == 6 ? 6 : 4, port);
+    uint64_t nb_damaged = helper->nb_damaged;
     if (len == 0 || len > NET_BYTES_MAX)
         verdict_fail(&world->verdict, world->now_us, RULE_CONTRACT, "relay %s sends %zu bytes",
                      host_name(helper->host->number), len);
@@ -88,7 +89,7 @@ static void sink_send(void *ctx, uint8_t *buf, size_t len, const struct pmw_addr
         verdict_fail(&world->verdict, world->now_us, RULE_I10, "relay %s has sent %u DATA entries, its limit is %u",
                      host_name(helper->host->number), helper->watch.used, helper->watch.limit);
     else if (to_server || pass_frame(helper, world->now_us, buf, len))
-        net_send(&world->net, world->now_us, &from, to, buf, len);
+        net_send(&world->net, world->now_us, &from, to, buf, len, helper->nb_damaged != nb_damaged);
     free(buf);
 }
 

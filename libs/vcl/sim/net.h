@@ -40,6 +40,7 @@ struct datagram {
     uint16_t len;
     struct datagram *next; /* in a receive queue or the free list */
     bool foreign;          /* no host sent these bytes: they are junk, forged, or altered on the way */
+    bool damaged;          /* by the helper that sent them */
     uint8_t bytes[NET_BYTES_MAX];
 };
 
@@ -89,9 +90,10 @@ struct net {
 
 void net_init(struct net *net, const struct net_options *options, struct rng rng, struct trace *trace);
 void net_free(struct net *net);
-/* Hands a datagram to the network, which delivers none, one or several copies. */
+/* Hands a datagram to the network, which delivers none, one or several copies. damaged: a broken helper has altered
+ * what an engine sent. */
 void net_send(struct net *net, uint64_t now, const struct pmw_addr *from, const struct pmw_addr *to, const uint8_t *buf,
-              size_t len);
+              size_t len, bool damaged);
 /* Time of the next arrival, UINT64_MAX: nothing is in flight. */
 uint64_t net_next_at(const struct net *net);
 /* Takes the next arrival out; the caller gives it back with net_release. */

@@ -32,7 +32,7 @@ static struct outcome send_many(const struct net_options *options)
         uint8_t bytes[64];
         memset(bytes, 0x5a, sizeof bytes);
         memcpy(bytes, &i, sizeof i);
-        net_send(&net, (uint64_t)i * 10, &from, &to, bytes, sizeof bytes);
+        net_send(&net, (uint64_t)i * 10, &from, &to, bytes, sizeof bytes, false);
     }
     struct outcome o = {.delay_us_min = UINT64_MAX};
     uint32_t highest = 0;

@@ -148,8 +148,9 @@ uint64_t relay_flush_due(struct relay *r, uint64_t now)
 void relay_age(struct relay *r, uint64_t now)
 {
     flow_table_age(&r->flows, now, AGE_BUCKETS_PER_CALL);
-    bindings_reclaim(&r->bindings, r->reclaim_at, now);
-    r->reclaim_at = r->reclaim_at + 1 < r->config.servers_max ? r->reclaim_at + 1 : 0;
+    bindings_reclaim(&r->bindings, r->aged_slot, now);
+    turnstile_ask(r, now, &r->servers.slots[r->aged_slot]);
+    r->aged_slot = r->aged_slot + 1 < r->config.servers_max ? r->aged_slot + 1 : 0;
 }
 
 /* --- watching ---------------------------------------------------------------------------------------------------- */

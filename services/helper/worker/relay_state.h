@@ -28,7 +28,7 @@ struct relay {
     struct assembler assembler;
     struct held_pool held;
     struct due_heap gaps; /* by server slot: when to ask for missing batches */
-    uint32_t reclaim_at;  /* next server slot whose idle bindings ageing looks at */
+    uint32_t aged_slot;   /* of the server that ageing looks at next: its idle bindings, its credit */
     bool draining;
 };
 
@@ -69,6 +69,7 @@ int turnstile_hold(struct relay *r, uint64_t now, struct server *s, const struct
                    size_t len);
 int turnstile_take_credit(struct relay *r, uint64_t now, struct server *s, uint32_t limit);
 uint64_t turnstile_due(struct relay *r, uint64_t now);
+void turnstile_ask(struct relay *r, uint64_t now, struct server *s);
 void turnstile_clear(struct relay *r, struct server *s);
 
 /* repair.c */

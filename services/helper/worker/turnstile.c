@@ -94,6 +94,13 @@ uint64_t turnstile_due(struct relay *r, uint64_t now)
     return due_us;
 }
 
+/* What the server said last may have been lost, and nobody may be left who would make it speak. */
+void turnstile_ask(struct relay *r, uint64_t now, struct server *s)
+{
+    if (s->live && !credit_is_left(&s->credit))
+        (void)assembler_tell(&r->assembler, s, now); /* without a buffer: the next time */
+}
+
 /* The server is gone: so is what waits for it. */
 void turnstile_clear(struct relay *r, struct server *s)
 {

@@ -195,6 +195,32 @@ static void test_demand_alone_makes_a_batch(void **state)
     assert_int_equal(taken.header.credit, 1);
 }
 
+/* O1: what the server said last may be lost. The server is asked when ageing comes by, until there is credit. */
+static void test_a_helper_without_credit_asks_for_it(void **state)
+{
+    struct fixture *f = *state;
+
+    for (uint32_t i = 0; i < f->config.servers_max; i++)
+        relay_age(f->relay, 0); /* nothing was said yet: everything may be sent */
+    assert_int_equal(f->sink.nb_sent, 0);
+    server_gives(f, 0, 1);
+    data(f, 0, 0, PMW_F_URGENT);
+    for (int round = 0; round < 2; round++) {
+        sink_forget(&f->sink);
+        for (uint32_t i = 0; i < f->config.servers_max; i++)
+            relay_age(f->relay, 0);
+        assert_int_equal(f->sink.nb_sent, 1);
+        struct taken taken = fake_take(&f->server, &f->sink, 0);
+        assert_int_equal(taken.header.nb_entries, 0);
+        assert_int_equal(taken.header.credit, 1);
+    }
+    server_gives(f, 0, 2);
+    sink_forget(&f->sink);
+    for (uint32_t i = 0; i < f->config.servers_max; i++)
+        relay_age(f->relay, 0);
+    assert_int_equal(f->sink.nb_sent, 0);
+}
+
 static struct pmw_busy busy_of(const struct fixture *f, int i)
 {
     struct pmw_busy busy;
@@ -331,6 +357,7 @@ int main(void)
         TEST(test_limits_wrap_at_32_bits),
         TEST(test_demand_is_what_was_sent_and_what_waits),
         TEST(test_demand_alone_makes_a_batch),
+        TEST(test_a_helper_without_credit_asks_for_it),
         TEST(test_the_one_that_finds_no_room_is_told_busy),
         TEST(test_nobody_waits_longer_than_five_ms),
         TEST(test_retry_after_follows_queue_and_credit),

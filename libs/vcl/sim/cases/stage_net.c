@@ -107,7 +107,7 @@ void stage_inject(struct stage *s, const struct pmw_addr *from, const struct pmw
                   size_t len)
 {
     s->released = true;
-    net_send(&s->world.net, s->world.now_us, from, to, bytes, len);
+    net_send(&s->world.net, s->world.now_us, from, to, bytes, len, false);
     s->released = false;
 }
 

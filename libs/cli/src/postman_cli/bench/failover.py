@@ -7,7 +7,8 @@ Baseline: the same two times after a moment at which nothing was killed, in the 
 them.
 
 Drain: the helper is told to drain by the control plane, as `postman drain` does. Frames that are sent again between the
-order and a second after the move, and the slowest request of that time against the 99th percentile before.
+order and a second after the move, and the slowest request of that time against the 99th percentile before. Control:
+the slowest request of as long a time before the order, in which nothing was drained.
 
 The load leaves the machine room: a client that thinks between its requests, so that a reply takes as long as it takes
 and does not wait in a queue that the load itself makes.
@@ -170,11 +171,13 @@ class _Failover:
         outcome.figures.append(self._figure("connections resumed", resumed, "connections"))
 
     def _drain_figures(self, outcome: Outcome, replies: Replies) -> None:
-        slowest, before = [], []
+        slowest, undisturbed, before = [], [], []
         for drain in self.drains:
             during = replies.between(drain["began_us"], drain["ended_us"])
             calm = replies.between(drain["began_us"] - 2_000_000, drain["began_us"])
+            control = replies.between(2 * drain["began_us"] - drain["ended_us"], drain["began_us"])
             slowest.append(during.latency_ms().max)
+            undisturbed.append(control.latency_ms().max)
             before.append(calm.latency_ms().p99)
         outcome.figures.append(
             self._figure(
@@ -185,9 +188,10 @@ class _Failover:
                 baseline_name="the second before",
             )
         )
-        outcome.figures.append(
-            self._figure("drain: slowest request", slowest, "ms", baseline=before, baseline_name="p99 before")
-        )
+        for what, values in (("drain", slowest), ("no drain", undisturbed)):
+            outcome.figures.append(
+                self._figure(f"{what}: slowest request", values, "ms", baseline=before, baseline_name="p99 before")
+            )
         moves = [(drain["moved_us"] - drain["began_us"]) / 1000 for drain in self.drains]
         outcome.figures.append(self._figure("order to drain to acknowledged move", moves, "ms"))
         calm_p50 = [
