@@ -84,6 +84,7 @@ def prepare(mutants: list[Mutant]) -> None:
         options = ["-Dbuildtype=debug", "-Doptimization=1", "-Dworker=disabled", "-Dpython=disabled", "-Dtests=enabled"]
         options += ["-Dwerror=false"]  # a bug may leave something unused
         must(["meson", "setup", *options, str(BUILD), str(TREE)])
+    must(["ninja", "-C", str(BUILD), "build.ninja"])  # which programs there are may have changed
     build(sorted({mutant.program() for mutant in mutants}))
     for program in sorted({mutant.program() for mutant in mutants} - {"vcl-sim"}):
         status, text = run([str(program_path(program))])

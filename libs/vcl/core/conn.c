@@ -104,6 +104,34 @@ void vcl__conn_update_linger(struct vcl_conn *c)
         c->e->nb_lingering--;
 }
 
+void vcl__conn_heard(struct vcl_conn *c)
+{
+    c->heard_at = c->e->now;
+    c->nb_keepalives = 0;
+}
+
+void vcl__conn_reset_again(struct vcl_conn *c)
+{
+    if (!c->aborted || c->peer_knows_reset || c->expired)
+        return;
+    c->nb_resets_sent = 0;
+    c->want_reset = true;
+}
+
+/* C7: a client's RESET has met a silence, and the server may not have given the session up (S14). A server has many
+ * sessions whose clients are gone (S17): its clients ask instead (S16). */
+bool vcl__conn_stays(struct vcl_conn *c)
+{
+    struct vcl_engine *e = c->e;
+    if (!c->aborted || c->peer_knows_reset || c->s->dial == NULL || c->s->last_rx > c->dead_at - e->cfg.tombstone_us ||
+        vcl__due(e, c->s->last_rx + e->cfg.hold_us))
+        return false;
+    list_del(&c->place);
+    list_push(&e->tombs, &c->place);
+    c->dead_at = e->now + e->cfg.tombstone_us + 1; /* later than now also when tombstones do not live at all */
+    return true;
+}
+
 void vcl__conn_expire(struct vcl_conn *c)
 {
     struct vcl_session *s = c->s;

@@ -64,7 +64,8 @@ struct vcl_conn {
     uint8_t rx_tx;                     /* of the newest data frame: echoed (C4) */
     uint32_t grow_since_us, grow_from; /* low bits of time and offset: what was read since */
     uint32_t keepalive_ms;             /* C11; 0 = off */
-    uint64_t heard_at;                 /* C11: the last frame */
+    uint64_t heard_at;                 /* C11, S14: the last frame */
+    uint64_t waits_since;              /* S14: something has been unacknowledged all the time */
     uint8_t nb_keepalives;             /* unanswered */
     bool want_keepalive;
     bool ack_now;
@@ -108,7 +109,10 @@ struct vcl_conn *vcl__conn_new(struct vcl_session *s);
 void vcl__conn_free(struct vcl_conn *c);
 void vcl__conn_input(struct vcl_conn *c, enum conn_input input, int error);
 void vcl__conn_established(struct vcl_conn *c, uint64_t cid, uint64_t window);
-void vcl__conn_expire(struct vcl_conn *c); /* its tombstone has served */
+bool vcl__conn_stays(struct vcl_conn *c);       /* true: its tombstone begins anew, for its RESET met a silence */
+void vcl__conn_expire(struct vcl_conn *c);      /* its tombstone has served */
+void vcl__conn_reset_again(struct vcl_conn *c); /* the path is new: if RESET is unanswered, it goes again */
+void vcl__conn_heard(struct vcl_conn *c);       /* the other end has it: a frame, or a line of RESUME or RESUME_ACK */
 void vcl__conn_update_linger(struct vcl_conn *c);
 bool vcl__conn_fin_acked(const struct vcl_conn *c);
 

@@ -244,8 +244,7 @@ int vcl__conn_receive(struct vcl_engine *e, const struct route *from, const uint
         return vcl__drop(e, VCL_DROP_OUT_OF_WINDOW);
     vcl__session_on_rx(c->s, from);
     vcl__short_on_frame(c, &f);
-    c->heard_at = e->now;
-    c->nb_keepalives = 0;
+    vcl__conn_heard(c);
     vcl__trial_on_conn_frame(c->s, from);
     bool has_bytes = f.payload_len > 0 || (f.flags & PMW_F_FIN) != 0;
     if (c->state == CONN_CLOSED) {

@@ -300,6 +300,8 @@ static int build_fresh(struct vcl_conn *c, uint8_t *buf, size_t cap)
     int len = put_frame(c, &f, c->snd_nxt, (uint32_t)n, buf, cap);
     if (len < 0)
         return len;
+    if (c->sent.count == 0)
+        c->waits_since = c->e->now;
     vcl__sentmap_push(&c->sent, c->e->now, c->snd_nxt, (uint32_t)n, fin);
     vcl__budget_earn(&c->e->budget);
     vcl__pacing_sent(&c->pacing, &c->cc, paced_srtt(c), (uint32_t)n, c->e->now);

@@ -114,11 +114,12 @@ static void repeat_oldest(struct vcl_conn *c)
 }
 
 /* S14. A path that answers says nothing of one connection: the client may have forgotten it, and a server cannot ask.
- * One that it has acknowledges what is sent again. */
+ * One that it has acknowledges what is sent again. One at rest is not heard of, and owes nothing. */
 static bool nobody_has_it(const struct vcl_conn *c)
 {
     const struct vcl_session *s = c->s;
-    return s->dial == NULL && c->pto_count > BLIND_PTOS && vcl__due(c->e, c->heard_at + vcl__session_silence_max(s));
+    uint64_t since = c->heard_at > c->waits_since ? c->heard_at : c->waits_since;
+    return s->dial == NULL && c->pto_count > BLIND_PTOS && vcl__due(c->e, since + vcl__session_silence_max(s));
 }
 
 static void pto_fired(struct vcl_conn *c)
@@ -137,7 +138,7 @@ static void pto_fired(struct vcl_conn *c)
     if (c->pto_count < UINT8_MAX)
         c->pto_count++;
     if (nobody_has_it(c)) {
-        vcl__conn_input(c, CONN_IN_FAILED, VCL_ERR_TIMEOUT);
+        vcl__conn_input(c, CONN_IN_ABORT, VCL_ERR_TIMEOUT); /* RESET: if it is there after all, it must hear of it */
         return;
     }
     vcl__ask_begin(c);
@@ -164,7 +165,7 @@ static void fire_live(struct vcl_conn *c)
     }
     if (vcl__due(e, keepalive_deadline(c))) {
         if (c->nb_keepalives++ == KEEPALIVES_MAX) {
-            vcl__conn_input(c, CONN_IN_FAILED, VCL_ERR_TIMEOUT);
+            vcl__conn_input(c, CONN_IN_ABORT, VCL_ERR_TIMEOUT); /* RESET: the other end may still wait for us */
             return;
         }
         c->want_keepalive = true;

@@ -267,9 +267,13 @@ void vcl__dial_resumed(struct vcl_session *s)
             vcl__ask_end(c);
             vcl__short_trust(c); /* another helper, other bindings */
             vcl__conn_arm(c);
+        } else {
+            vcl__conn_reset_again(c);
         }
         vcl__conn_kick(c);
     }
+    if (e->now - d->left_at >= e->cfg.tombstone_us / 2) /* S16: what RESETs met the outage, their tombstones ended */
+        vcl__resume_ask_all(s);
 }
 
 /* --- time ---------------------------------------------------------------------------------------- */

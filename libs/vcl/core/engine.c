@@ -201,7 +201,7 @@ uint64_t vcl_engine_next_timer(const struct vcl_engine *e)
     return herd < next ? herd : next;
 }
 
-/* Tombstones are queued in the order in which they end. */
+/* Tombstones are queued in the order in which they end. One that stays goes to the end of the queue. */
 static void tombs_due(struct vcl_engine *e)
 {
     struct list *n;
@@ -209,7 +209,8 @@ static void tombs_due(struct vcl_engine *e)
         struct vcl_conn *c = container_of(n, struct vcl_conn, place);
         if (c->dead_at > e->now)
             return;
-        vcl__conn_expire(c);
+        if (!vcl__conn_stays(c))
+            vcl__conn_expire(c);
     }
 }
 

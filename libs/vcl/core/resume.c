@@ -192,6 +192,7 @@ static void client_apply(struct vcl_session *s, const struct pmw_resume_ack_conn
         vcl__drop(s->e, VCL_DROP_OUT_OF_WINDOW);
         return;
     }
+    vcl__conn_heard(c);
     if (!c->resume_wait)
         return; /* an answer to a repeated RESUME: its gap is on the way */
     vcl__resume_forget(c);

@@ -31,6 +31,8 @@ static void move(struct vcl_session *s, const struct route *from, uint32_t epoch
             vcl__short_trust(c);
             vcl__short_pause(c);
             vcl__conn_arm(c);
+        } else {
+            vcl__conn_reset_again(c);
         }
         vcl__conn_kick(c);
     }
@@ -43,7 +45,7 @@ static struct pmw_resume_ack_conn server_apply(struct vcl_session *s, const stru
     struct vcl_conn *c = vcl__resume_conn(s, k->cid);
     if (c == NULL || c->error != VCL_OK || k->snd_una > c->rcv.nxt || !vcl__conn_on_peer_state(c, k->rcv_nxt, 0))
         return out;
-    c->heard_at = s->e->now;
+    vcl__conn_heard(c);
     if (c->resumed_epoch != s->epoch) {
         c->resumed_epoch = s->epoch;
         vcl__resume_resend_gap(c);
