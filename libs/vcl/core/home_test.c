@@ -54,6 +54,41 @@ static void test_returns_to_the_helper_that_is_back(void **state)
     testnet_stop(&n);
 }
 
+static enum verdict far_away(struct testnet *n, struct flight *f)
+{
+    enum { ONE_WAY_US = 40000 };
+    if (pmw_addr_equal(&f->from, &n->client_addr) || pmw_addr_equal(&f->to, &n->client_addr))
+        f->at += ONE_WAY_US;
+    return DELIVER;
+}
+
+/* C4: a client that only listens measures its path by probes, those that were repeated too: on a path longer than the
+ * first guess of a PTO there are no others. Without a round trip no far path is given the time to prove itself. */
+static void test_a_far_client_that_listens_returns_too(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *client, *server;
+    testnet_init(&n, 2);
+    n.filter = far_away;
+    testnet_start(&n);
+    testnet_open(&n, &client, &server);
+    n.relays[0].dead = n.relays[1].dead = true;
+    testnet_run(&n, n.now + 10 * (uint64_t)SECOND_US);
+    assert_int_equal(active_helper(&n), 0);
+    struct vcl_session_info info;
+    vcl_session_info(n.session, &info);
+    assert_in_range(info.srtt_us, 80000, 90000);
+    n.relays[1].dead = false;
+    testnet_run(&n, n.now + 30 * (uint64_t)SECOND_US);
+    assert_int_equal(active_helper(&n), n.relays[1].helper_id);
+    struct vcl_stats before, after;
+    vcl_engine_stats(n.client, &before);
+    testnet_run(&n, n.now + 50 * (uint64_t)SECOND_US);
+    vcl_engine_stats(n.client, &after);
+    assert_in_range(after.probes_sent - before.probes_sent, 1, 11); /* S12: one each 5 s */
+    testnet_stop(&n);
+}
+
 static void test_stays_direct_while_no_helper_is_back(void **state)
 {
     struct testnet n;
@@ -256,6 +291,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_returns_to_the_helper_that_is_back),
+        cmocka_unit_test(test_a_far_client_that_listens_returns_too),
         cmocka_unit_test(test_stays_direct_while_no_helper_is_back),
         cmocka_unit_test(test_a_helper_that_works_one_way_is_no_home),
         cmocka_unit_test(test_begins_on_the_best_rank),

@@ -114,10 +114,10 @@ int vcl__probe_on_echo(struct vcl_session *s, const struct pmw_probe *p)
     struct dial *d = s->dial;
     if (!vcl__probe_is_of_series(d, p))
         return 0; /* of an earlier path, or answered before */
-    if (d->probe.nb_unanswered == 1)
-        vcl__session_on_rtt(s, s->e->now - d->probe.sent_at);
-    bool newest = p->nonce - d->probe.nonce + 1 == d->probe.nb_unanswered;
+    bool first = p->nonce == d->probe.nonce, newest = p->nonce - d->probe.nonce + 1 == d->probe.nb_unanswered;
     uint64_t sent_at = newest ? d->probe.sent_at : d->probe.first_sent_at;
+    if (first || newest) /* it names the one that it answers: repeated or not, no ambiguity (C4) */
+        vcl__session_on_rtt(s, s->e->now - sent_at);
     vcl__path_on_proof(s, d->probe.first_sent_at);
     vcl__ask_on_proof(s, sent_at);
     if (d->probe.interval_us < PROBE_SILENCE_US_MAX)
