@@ -284,6 +284,7 @@ static uint64_t on_timer_resuming(struct vcl_session *s)
     if (vcl__due(e, d->left_at + e->cfg.hold_us)) {
         d->state = VCL_PATH_DEAD;
         vcl__session_end(s, VCL_ERR_TIMEOUT);
+        vcl__resume_stop(s);
         return VCL_NEVER;
     }
     const struct vcl_path *witness = vcl__due(e, d->resume_until) ? vcl__scout_best(s, &d->active) : NULL;

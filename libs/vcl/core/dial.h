@@ -160,6 +160,7 @@ void vcl__home_wake(struct vcl_session *s);         /* other candidates, other r
 /* --- resume.c --- */
 void vcl__resume_begin(struct vcl_session *s);   /* client: list what needs it, under the session's epoch */
 void vcl__resume_relist(struct vcl_session *s);  /* client: those not answered, again */
+void vcl__resume_stop(struct vcl_session *s);    /* client: it gave up, or starts over */
 void vcl__resume_ask(struct vcl_conn *c);        /* client: does the server still have it? */
 void vcl__resume_ask_all(struct vcl_session *s); /* client: has it any of them? */
 int vcl__resume_build(struct vcl_session *s, uint8_t *buf, size_t cap);

@@ -173,6 +173,67 @@ static void a_thousand_busy_connections_fail_over(void **state)
     testnet_stop(&n);
 }
 
+/* For so long no RESUME leaves the client: it is the turn of others (S20). */
+static void wait_for_a_turn(struct testnet *n, uint64_t us)
+{
+    for (uint64_t until = n->now + us; n->now < until;) {
+        n->client->herd.nb_tokens = 0;
+        n->client->herd.sent_at = n->now;
+        testnet_run(n, n->now + 100);
+    }
+}
+
+/* S14: a session that gave up while its RESUME waited for its turn says nothing when that comes. */
+static void a_resume_of_a_session_that_gave_up_has_no_turn(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    testnet_init(&n, 1);
+    n.client_config.hold_us = 200 * MS;
+    testnet_start(&n);
+    testnet_open(&n, &c, &s);
+    exchange(&n, c, s, 0, 1000);
+    n.relays[0].dead = true;
+    vcl_session_set_paths(n.session, n.now, n.peer.paths, 1);
+    testnet_write(&n, c, 1000, 1000, 1);
+    while (info_of(n.session).state != VCL_PATH_DEAD)
+        wait_for_a_turn(&n, MS);
+    uint64_t nb = stats_of(n.client).resumes_sent;
+    testnet_run(&n, n.now + SECOND);
+    assert_int_equal(stats_of(n.client).resumes_sent, nb);
+    testnet_stop(&n);
+}
+
+/* S14: nor is one that waited sent under the id with which its session starts over: no server knows that yet. */
+static void a_resume_that_waits_goes_with_its_id(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    uint8_t token[PMW_TOKEN_BYTES], key[PMW_KEY_BYTES];
+    testnet_init(&n, 1);
+    n.client_config.tombstone_us = 10 * MS;
+    testnet_start(&n);
+    testnet_open(&n, &c, &s);
+    exchange(&n, c, s, 0, 1000);
+    n.relays[0].dead = true;
+    testnet_write(&n, c, 1000, 1000, 1);
+    while (info_of(n.session).state == VCL_PATH_ACTIVE)
+        wait_for_a_turn(&n, MS);
+    vcl_conn_abort(c, n.now);
+    vcl_conn_release(c, n.now);
+    while (vcl__session_in_use(n.session))
+        wait_for_a_turn(&n, MS);
+    assert_true(list_linked(&n.session->dial->resuming));
+    testnet_token(&n, 1700000000, 600, token, key);
+    assert_int_equal(vcl_session_set_token(n.session, token, key), VCL_OK);
+    uint64_t id = n.session->id, nb = stats_of(n.client).resumes_sent;
+    assert_int_equal(vcl_conn_open(n.session, n.now, &c), VCL_OK);
+    assert_int_not_equal(n.session->id, id);
+    testnet_run(&n, n.now + MS);
+    assert_int_equal(stats_of(n.client).resumes_sent, nb);
+    testnet_stop(&n);
+}
+
 static int resume_in(struct testnet *n, uint32_t epoch)
 {
     struct pmw_resume r = {.session_id = n->session->id, .nonce = 99, .epoch = epoch, .server_id = TESTNET_SERVER_ID};
@@ -211,6 +272,8 @@ int main(void)
         cmocka_unit_test(case_21_told_elsewhere_while_moving),
         cmocka_unit_test(case_22_taken_away_while_leaving),
         cmocka_unit_test(a_thousand_busy_connections_fail_over),
+        cmocka_unit_test(a_resume_of_a_session_that_gave_up_has_no_turn),
+        cmocka_unit_test(a_resume_that_waits_goes_with_its_id),
         cmocka_unit_test(a_resume_without_room_overtakes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

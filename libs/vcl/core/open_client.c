@@ -60,6 +60,7 @@ static void start_over(struct vcl_session *s)
     memset(&d->probe, 0, sizeof(d->probe));
     d->plan = (struct plan){.state = PLAN_NONE};
     d->waiting_since = 0;
+    vcl__resume_stop(s);
     vcl__scout_stop(s);
 }
 

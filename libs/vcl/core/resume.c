@@ -93,6 +93,13 @@ void vcl__resume_relist(struct vcl_session *s)
         want_frame(s);
 }
 
+/* One that waits for its turn (S20) would leave when the session has given up, or under the id that comes next. */
+void vcl__resume_stop(struct vcl_session *s)
+{
+    list_del(&s->dial->resuming);
+    s->dial->resume_announce = false;
+}
+
 /* S16. The path works; whether the server still has these connections is another question. Repeated until answered: see
  * on_timer_active in dial.c. */
 static void ask_begin(struct vcl_session *s)
