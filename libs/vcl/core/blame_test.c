@@ -4,6 +4,7 @@
  * not measurements.
  */
 #include "paths_kit.h"
+#include "state.h"
 
 /* --- S22: who is to blame --------------------------------------------------------------------------- */
 static uint64_t lost_cid;
@@ -153,6 +154,56 @@ static void a_helper_that_stood_still_is_no_dead_one(void **state)
     testnet_stop(&n);
 }
 
+/* S10: the same when S9 delays the move: two probes were unanswered meanwhile, but still nothing at all had come. */
+static void s10_a_delayed_move_leaves_who_stood_still(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 2, &c, &s);
+    exchange(&n, c, s, 0, 1000);
+    uint64_t until = n.now + 300 * MS;
+    n.session->dial->spacing.next_at = n.now + 250 * MS;
+    n.filter = held_by_the_first_helper;
+    n.filter_ctx = &until;
+    exchange(&n, c, s, 1000, 1000);
+    assert_true(n.now < until);
+    assert_int_equal(info_of(n.session).active_helper_id, 101);
+    testnet_run(&n, until + 300 * MS);
+    n.relays[1].dead = true;
+    n.session->dial->spacing.next_at = n.now;
+    exchange(&n, c, s, 2000, 1000);
+    assert_int_equal(info_of(n.session).active_helper_id, 100); /* and not the direct path */
+    testnet_stop(&n);
+}
+
+static enum verdict no_way_to_the_server(struct testnet *n, struct flight *f)
+{
+    return pmw_addr_equal(&f->from, &n->relays[0].addr) && pmw_addr_equal(&f->to, &n->server_addr) ? DROP : DELIVER;
+}
+
+/* S10, S22: it was heard while its probes were unanswered. It works one way only, however silent it is at the end. */
+static void s10_a_delayed_move_leaves_who_works_one_way(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 2, &c, &s);
+    exchange(&n, c, s, 0, 1000);
+    n.session->dial->spacing.next_at = n.now + 250 * MS;
+    n.filter = no_way_to_the_server;
+    testnet_write(&n, c, 1000, 1000, 1);
+    testnet_run(&n, n.now + 100 * MS);
+    testnet_write(&n, s, 1000, 100, 2);
+    testnet_run(&n, n.now + MS);
+    n.filter = held_by_the_first_helper;
+    uint64_t until = n.now + 200 * MS;
+    n.filter_ctx = &until;
+    testnet_run(&n, until + MS);
+    assert_int_equal(info_of(n.session).active_helper_id, 101);
+    const struct candidate *left = vcl__candidates_of_helper(&n.session->dial->candidates, 100);
+    assert_true(left->penalty_until > n.now + SECOND);
+    testnet_stop(&n);
+}
+
 /* S5, S13: a helper with two addresses answers from the other one. Its answers prove the path as any do: probes come as
  * seldom as ever (S12), not one upon each ECHO. */
 static enum verdict from_the_other_address(struct testnet *n, struct flight *f)
@@ -191,6 +242,8 @@ int main(void)
         cmocka_unit_test(case_18_two_helpers_die_in_a_row),
         cmocka_unit_test(case_24_a_helper_flaps),
         cmocka_unit_test(a_helper_that_stood_still_is_no_dead_one),
+        cmocka_unit_test(s10_a_delayed_move_leaves_who_stood_still),
+        cmocka_unit_test(s10_a_delayed_move_leaves_who_works_one_way),
         cmocka_unit_test(a_helper_that_answers_from_elsewhere_is_asked_no_oftener),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -174,7 +174,8 @@ static void suspicion_ripe(struct vcl_session *s)
         return;
     d->from_helper_id = d->active.helper_id;
     vcl__dial_path_event(s, VCL_EV_PATH_SUSPECT);
-    if (other != NULL && d->suspect_silent)
+    /* While S9 delays the move, probes are unanswered too: what counts for S10 is that still nothing arrived. */
+    if (other != NULL && (d->suspect_silent || vcl__watch_is_mute(s)))
         vcl__candidates_silent(&d->candidates, s->e->now, &d->active, s->e->cfg.path_penalty_us);
     else if (other != NULL)
         vcl__candidates_fail(&d->candidates, s->e->now, &d->active, s->e->cfg.path_penalty_us);

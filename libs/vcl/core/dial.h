@@ -77,7 +77,7 @@ struct dial { /* what only the client end of a session has */
     uint64_t activity_at; /* stream bytes went either way */
     uint64_t last_proof;  /* something that we sent on it is known to have arrived */
     bool suspect_waits;   /* a verdict that S9 and the jitter of S20 delay */
-    bool suspect_silent;  /* it says that nothing arrived at all: what arrives now revokes it */
+    bool suspect_silent;  /* it only says that nothing arrived at all: what arrives now revokes it */
     uint64_t leave_at;
     bool blind;              /* S22: nobody answers; the present try is made for want of knowledge */
     uint64_t silent_since;   /* oldest unacknowledged send when the path was suspected */
@@ -139,6 +139,7 @@ uint64_t vcl__scout_patience(const struct vcl_session *s); /* how long the activ
 void vcl__watch_rx(struct vcl_engine *e, uint16_t helper_id);
 uint64_t vcl__watch_silence_min(const struct vcl_session *s);             /* less than this is no verdict */
 void vcl__watch_late(struct vcl_session *s, const struct pmw_addr *from); /* not from the active path */
+bool vcl__watch_is_mute(const struct vcl_session *s); /* nothing at all arrived since its probes are unanswered */
 /* For how long nothing arrived from the active path though something should have; 0: nothing is due. */
 uint64_t vcl__watch_silence(const struct vcl_session *s);
 

@@ -41,6 +41,11 @@ uint64_t vcl__watch_silence(const struct vcl_session *s)
     return silence > lag ? silence - lag : 0;
 }
 
+bool vcl__watch_is_mute(const struct vcl_session *s)
+{
+    return path_last_rx(s) <= s->dial->probe.first_sent_at && vcl__watch_silence(s) >= vcl__watch_silence_min(s);
+}
+
 uint64_t vcl__watch_silence_min(const struct vcl_session *s)
 {
     uint64_t us = s->e->cfg.suspect_silence_us_min;
