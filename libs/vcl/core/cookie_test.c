@@ -198,6 +198,31 @@ static void s17_a_client_opens_under_load(void **state)
     }
 }
 
+enum { FAR_US = 40000 };
+
+static enum verdict far_and_under_load(struct testnet *n, struct flight *f)
+{
+    f->at += FAR_US;
+    return under_load(n, f);
+}
+
+/* C4, Karn: on a path longer than the first guess of a PTO the OPEN was repeated. The second COOKIE answers the second
+ * OPEN, not the one with the first cookie that left a moment ago. */
+static void c4_an_open_that_was_repeated_gives_no_round_trip(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    testnet_init(&n, 0);
+    n.filter = far_and_under_load;
+    n.filter_ctx = &n;
+    testnet_start(&n);
+    testnet_open(&n, &c, &s);
+    testnet_run(&n, n.now + SECOND);
+    assert_true(stats_of(n.server).open_cookies > 1);
+    assert_in_range(n.session->rtt.min_us, 2 * FAR_US, 3 * FAR_US);
+    testnet_stop(&n);
+}
+
 static uint32_t nb_opens;
 
 static enum verdict cookies_again(struct testnet *n, struct flight *f)
@@ -349,6 +374,7 @@ int main(void)
         cmocka_unit_test(s17_half_a_backlog_is_load),
         cmocka_unit_test(s17_a_cookie_is_good_for_what_it_was_made_for),
         cmocka_unit_test(s17_a_client_opens_under_load),
+        cmocka_unit_test(c4_an_open_that_was_repeated_gives_no_round_trip),
         cmocka_unit_test(s17_repeated_cookies_move_a_client_little),
         cmocka_unit_test(s17_a_client_has_so_many_sessions),
         cmocka_unit_test(s17_sessions_left_behind_make_room),

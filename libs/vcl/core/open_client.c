@@ -255,6 +255,14 @@ static bool take_features(struct vcl_conn *c, const struct pmw_open_ack *a)
     return cipher != 0 && vcl__seal_begin(c, cipher, a->cid);
 }
 
+/* C4: only the first OPEN of all. What comes after a second one, by another path or with a cookie too, may be the
+ * answer to an earlier one (Karn). */
+static void measure(struct vcl_conn *c)
+{
+    if (c->nb_opens_sent == 1 && c->open_before_at == 0)
+        vcl__session_on_rtt(c->s, c->e->now - c->open_sent_at);
+}
+
 int vcl__on_open_ack(struct vcl_engine *e, const struct route *from, const uint8_t *buf, size_t len)
 {
     struct pmw_open_ack a;
@@ -277,8 +285,7 @@ int vcl__on_open_ack(struct vcl_engine *e, const struct route *from, const uint8
         return 0; /* the same answer again */
     if (vcl__map_find(&e->conns, a.cid) != NULL)
         return vcl__drop(e, VCL_DROP_LIMIT); /* the id of another connection of ours: never from an honest server */
-    if (c->nb_opens_sent == 1)
-        vcl__session_on_rtt(s, e->now - c->open_sent_at);
+    measure(c);
     if (!take_features(c, &a)) {
         reset_stranger(s, a.cid);
         vcl__conn_input(c, CONN_IN_FAILED, VCL_ERR_REFUSED);
@@ -315,8 +322,7 @@ int vcl__on_open_cookie(struct vcl_engine *e, const struct route *from, const ui
     if (c->nb_cookies >= COOKIE_REPEATS_MAX || c->token_refused)
         return 0;
     c->nb_cookies++;
-    if (c->nb_opens_sent == 1)
-        vcl__session_on_rtt(s, e->now - c->open_sent_at);
+    measure(c);
     c->nb_opens_sent = 0; /* the path answers: no silence to count */
     c->want_open = true;
     vcl__conn_kick(c);
