@@ -82,6 +82,7 @@ static void send_answer(struct vcl_session *s, const struct route *to, struct pm
         vcl__drop(s->e, VCL_DROP_LIMIT);
         return;
     }
+    s->trial.nb_copies += a->challenge != 0;
     vcl__ctl_push(s->e, to, out, n);
 }
 

@@ -32,6 +32,8 @@ struct trial {              /* server: S18, S19 */
     uint32_t pending_epoch;
     uint64_t challenge, sent_at;
     uint8_t nb_challenges;
+    uint32_t nb_failed;           /* unplanned trials since a path was proved */
+    uint32_t nb_copies;           /* of the challenge, in RESUME_ACK too; one that the limit refused is none */
     uint64_t bytes_in, bytes_out; /* on the path on trial, in this epoch */
 };
 

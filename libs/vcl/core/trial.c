@@ -15,12 +15,13 @@
  * trial └───────────────────────┴──▶ back to the validated path, epoch e' ────────┼─ forgotten ────────────────┤
  *                                                                             └────────────────────────────┘
  *
- * Timer: a challenge is repeated after one PTO, then after two.
+ * Timer: a challenge is repeated after one PTO, then after two, four ...: 63 PTOs in all (challenge_pto).
  */
 #include "state.h"
 
 enum {
-    TRIAL_CHALLENGES = 6, /* S18: 63 PTOs: before a round trip is known, the PTO is far below that of a far path */
+    TRIAL_CHALLENGES = 6, /* S18: 63 PTOs: before a round trip is known, the PTO is far below that of a far path. One
+                             that the limit refuses counts too: the trial ends */
     TRIAL_FACTOR = 3,     /* S18; RFC 9000 8.1 */
 };
 
@@ -42,9 +43,18 @@ static void begin(struct vcl_session *s)
     *t = (struct trial){.validated = t->validated,
                         .has_validated = t->has_validated,
                         .running = true,
+                        .blocked = t->blocked, /* what the path that is left held back waits for this one */
+                        .nb_failed = t->nb_failed,
                         .challenge = vcl__random64(s->e) | 1, /* 0 says in RESUME_ACK that nothing is asked */
                         .sent_at = s->e->now,
                         .bytes_in = s->e->frame_len};
+}
+
+/* Doubled each time: nothing is known of the round trip of a path on trial. Nor does a trial that failed tell more than
+ * that its time was too short, perhaps: the next one has twice as much, up to 63 pto_max. */
+static uint64_t challenge_pto(const struct vcl_session *s)
+{
+    return vcl__rtt_pto(&s->rtt, &s->limits, s->trial.nb_failed) << (s->trial.nb_challenges - 1);
 }
 
 void vcl__trial_first(struct vcl_session *s)
@@ -63,7 +73,7 @@ void vcl__trial_begin(struct vcl_session *s, const struct route *to)
     }
     begin(s);
     t->nb_challenges = 1; /* the one in RESUME_ACK */
-    vcl__session_arm(s, s->e->now + vcl__session_pto(s));
+    vcl__session_arm(s, s->e->now + challenge_pto(s));
 }
 
 void vcl__trial_plan(struct vcl_session *s, const struct route *to, uint32_t epoch)
@@ -121,6 +131,7 @@ static bool challenge(struct vcl_session *s)
     if (t->bytes_out + PMW_PATH_BYTES > TRIAL_FACTOR * t->bytes_in)
         return false;
     t->bytes_out += PMW_PATH_BYTES;
+    t->nb_copies++;
     challenge_send(s, on_trial(s), t->planned ? t->pending_epoch : s->epoch, t->challenge);
     return true;
 }
@@ -166,7 +177,7 @@ void vcl__trial_blocked(struct vcl_session *s)
     if (t->nb_challenges == 0 && challenge(s)) {
         t->nb_challenges = 1;
         t->sent_at = s->e->now;
-        vcl__session_arm(s, s->e->now + vcl__session_pto(s));
+        vcl__session_arm(s, s->e->now + challenge_pto(s));
     }
 }
 
@@ -195,6 +206,7 @@ static void validated(struct vcl_session *s)
     t->validated = s->route;
     t->has_validated = true;
     t->running = t->planned = false;
+    t->nb_failed = 0;
     kick_all(s);
 }
 
@@ -220,15 +232,10 @@ static void failed(struct vcl_session *s)
     t->running = t->planned = false;
     if (planned)
         return;
+    t->nb_failed++;
     s->route = t->validated;
     vcl__ask_on_move(s);
     kick_all(s);
-}
-
-/* Doubled each time: nothing is known of the round trip of a path on trial. */
-static uint64_t challenge_pto(const struct vcl_session *s)
-{
-    return vcl__session_pto(s) << (s->trial.nb_challenges - 1);
 }
 
 uint64_t vcl__trial_on_timer(struct vcl_session *s)
@@ -271,7 +278,7 @@ int vcl__on_path_response(struct vcl_engine *e, const struct route *from, const 
         return 0;
     if (!t->running || p.challenge != t->challenge || !route_equal(from, on_trial(s)))
         return vcl__drop(e, VCL_DROP_STALE_EPOCH);
-    if (t->nb_challenges == 1)
+    if (t->nb_challenges == 1 && t->nb_copies == 1) /* C4, Karn */
         vcl__session_on_rtt(s, e->now - t->sent_at);
     validated(s);
     return 0;
