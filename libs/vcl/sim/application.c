@@ -223,6 +223,11 @@ static bool write_step(struct application *app, struct connection *c, enum side 
     if (end->error || end->write_blocked || end->next_write_at_us > app->world->now_us ||
         end->written >= connection_may_write(c, side))
         return false;
+    if (plan->rest_us != 0 && !end->rested && end->written >= plan->rest_after_bytes) {
+        end->rested = true;
+        end->next_write_at_us = app->world->now_us + plan->rest_us;
+        return false;
+    }
     bool progress = write_once(app, c, side, local_now);
     if (progress && plan->write_gap_us)
         end->next_write_at_us = app->world->now_us + plan->write_gap_us;

@@ -19,6 +19,7 @@ enum {
     CLEAN_RANKS_ROUNDS = 4096,
     SLEEP_HOLD_US = 2000000,
     SLEEP_RUN_US = 60000000,     /* room for sleeps beyond T_hold, two keepalives (S14) and the longest tombstone */
+    REST_RUN_US = 150000000,     /* room for REST_US_MAX, and for faults behind it */
     FAST_MOVE_US = 1000,         /* between moves, and between hints that ask for one */
     FAST_MOVES_RUN_US = 3000000, /* several hundred moves */
 };
@@ -180,7 +181,7 @@ static void make_clean(struct scenario *s, struct rng *rng)
     s->quiet = false;
 }
 
-/* What these two ask for, unless they are not allowed. */
+/* What these ask for, unless they are not allowed. */
 static void apply_hold_and_moves(struct scenario *s)
 {
     if (s->short_hold) {
@@ -193,6 +194,15 @@ static void apply_hold_and_moves(struct scenario *s)
         s->sleep_us_max = SLEEP_RUN_US / 2;
         s->fault_us += SLEEP_RUN_US;
         s->nemesis.gap_us_mean += SLEEP_RUN_US / 100; /* a long run needs its faults further apart */
+    }
+    s->rests = s->rests && !s->sleepers && !s->short_hold && !s->fast_moves; /* a rest is no reason for a TIMEOUT */
+    if (s->rests) {
+        s->fault_us += REST_RUN_US;
+        s->nemesis.gap_us_mean += REST_RUN_US / 100;
+        s->net.loss_ppm /= 4; /* in minutes of heavy loss, or without any path, connections end, and rightly so */
+        s->net.loss_burst = 1;
+        if (!s->direct_path)
+            s->nemesis.enabled &= ~fault_bit(FAULT_HELPER_CRASH);
     }
     if (s->fast_moves) {
         /* Spacing is what gives a RESUME time on a slow path; without it the path must be quick. */
@@ -243,6 +253,7 @@ static void restrict_faults(struct scenario *s, uint64_t allowed)
     s->expired_tokens = s->expired_tokens && (allowed & fault_bit(FAULT_TOKENS));
     s->short_hold = s->short_hold && (allowed & fault_bit(FAULT_SHORT_HOLD));
     s->fast_moves = s->fast_moves && (allowed & fault_bit(FAULT_FAST_MOVES));
+    s->rests = s->rests && (allowed & fault_bit(FAULT_REST));
 }
 
 void scenario_draw(struct scenario *s, uint64_t seed, uint64_t allowed, struct rng *rng)
@@ -269,6 +280,7 @@ void scenario_draw(struct scenario *s, uint64_t seed, uint64_t allowed, struct r
     uint64_t survivor = rng_below(rng, nb_paths);
     s->healed_path = (uint8_t)(survivor < s->nb_helpers ? HOST_HELPER + survivor : HOST_SERVER);
     s->quiet = rng_chance(rng, PPM / 8);
+    s->rests = seed % 16 == 3; /* not drawn: other seeds stay the runs that they were */
     restrict_faults(s, s->quiet ? 0 : allowed);
     bool crash = coin(rng) && s->nb_helpers + (s->direct_path ? 1 : 0) >= 2 && s->nb_helpers > 0;
     bool ranks = !crash && s->nb_helpers >= 2;
@@ -313,10 +325,10 @@ void scenario_print(const struct scenario *s)
         if (s->nemesis.enabled & fault_bit(i))
             printf(" %s", fault_name((enum fault)i));
     const struct vcl_config *e = &s->engine;
-    printf("%s\n  buffers %u/%u B, backlog %u; PTO %u, %u to %u us, ack delay %u us%s%s\n",
+    printf("%s\n  buffers %u/%u B, backlog %u; PTO %u, %u to %u us, ack delay %u us%s%s%s\n",
            s->nemesis.true_hints ? ", true hints" : "", e->sndbuf_bytes, e->rcvbuf_bytes, e->backlog_max,
            e->pto_initial_us, e->pto_min_us, e->pto_max_us, e->max_ack_delay_us, s->short_hold ? ", short hold" : "",
-           s->fast_moves ? ", fast moves" : "");
+           s->fast_moves ? ", fast moves" : "", s->rests ? ", rests" : "");
     if (s->memory_fault.host != HOST_NONE)
         printf("  host %s: allocations %" PRIu64 " to +%u fail\n", host_name(s->memory_fault.host),
                s->memory_fault.fail_at, s->memory_fault.fail_count);

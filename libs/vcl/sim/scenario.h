@@ -51,7 +51,8 @@
     X(FAULT_MEMORY, "memory")         /* allocations of one engine fail */                                             \
     X(FAULT_TOKENS, "tokens")         /* first tokens are out of their time */                                         \
     X(FAULT_SHORT_HOLD, "short_hold") /* T_hold is so short that outages end connections */                            \
-    X(FAULT_FAST_MOVES, "fast_moves") /* paths change so often that the epoch's low 8 bits wrap */
+    X(FAULT_FAST_MOVES, "fast_moves") /* paths change so often that the epoch's low 8 bits wrap */                     \
+    X(FAULT_REST, "rest")             /* applications say nothing for longer than a server waits for a silent client */
 enum fault {
 #define SIM_X(name, text) name,
     FAULTS(SIM_X)
@@ -109,7 +110,7 @@ struct scenario {
     uint64_t token_delay_us; /* how long an agent takes to get a new one */
     bool reports_lag;        /* drivers tell the engine by how much a pause made them late */
     bool clock_offsets;      /* each host's clock starts somewhere else */
-    bool short_hold, fast_moves;
+    bool short_hold, fast_moves, rests;
     bool clean_crash; /* nothing happens but the end of one helper, at crash_at_us: busy sessions must move at once */
     bool clean_ranks; /* nothing happens but other ranks, at crash_at_us: sessions must follow, and lose nothing */
     uint64_t crash_at_us;

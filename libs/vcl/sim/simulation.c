@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum {
+    STREAM_RESTS = 0x72657374,    /* of chance */
     STEPS_MAX = 20000000,         /* of one run; the largest honest runs need a tenth */
     LIVE_US_BASE = 10000000,      /* I4: a dead path noticed by a keepalive (5 s, S12), then moves 1 s apart (S9) */
     FAREWELL_US_SLACK = 15000000, /* beyond the tombstones and idle sessions */
@@ -91,6 +92,8 @@ struct helper_server simulation_helper_server(const struct simulation *sim)
 static void build_connections(struct simulation *sim, struct rng *rng)
 {
     uint32_t nb = 0;
+    struct rng rests;
+    rng_seed(&rests, sim->scenario.seed, STREAM_RESTS);
     for (unsigned i = 0; i < sim->scenario.nb_clients; i++) {
         struct client *client = &sim->clients[i];
         client->connections = &sim->connections[nb];
@@ -100,6 +103,8 @@ static void build_connections(struct simulation *sim, struct rng *rng)
             sim->connections[nb].impatient = sim->scenario.short_hold;
             sim->connections[nb].both_must_end = sim->scenario.sleepers;
             connection_plan_draw(&sim->connections[nb].plan, (uint8_t)i, &sim->scenario.workload, rng);
+            if (sim->scenario.rests)
+                connection_plan_rest(&sim->connections[nb].plan, &rests);
         }
     }
     assert(nb <= CONNECTIONS_MAX);
@@ -261,6 +266,8 @@ static uint64_t honest_work_us(const struct simulation *sim)
         }
         work_us += sim->scenario.accept_gap_us + 8 * plan->rounds * sim->scenario.net.delay_us_mean;
     }
+    if (sim->scenario.rests) /* of both ends, one after the other; all connections rest at the same time */
+        work_us += SIDES * REST_US_MAX;
     uint32_t rate = sim->scenario.net.bandwidth_bytes_per_ms;
     return 2 * work_us + (rate ? 8 * bytes * 1000 / rate : 0);
 }

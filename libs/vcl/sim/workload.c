@@ -59,6 +59,17 @@ void connection_plan_draw(struct connection_plan *plan, uint8_t client, const st
     }
 }
 
+void connection_plan_rest(struct connection_plan *plan, struct rng *rng)
+{
+    for (int side = 0; side < SIDES; side++) {
+        struct end_plan *end = &plan->end[side];
+        if (end->total_bytes == 0 || rng_chance(rng, PPM / 2))
+            continue;
+        end->rest_us = rng_between(rng, REST_US_MIN, REST_US_MAX);
+        end->rest_after_bytes = rng_below(rng, end->total_bytes);
+    }
+}
+
 uint64_t connection_may_write(const struct connection *c, enum side side)
 {
     const struct connection_plan *plan = &c->plan;

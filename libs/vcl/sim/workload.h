@@ -13,6 +13,7 @@
 
 enum side { CLIENT, SERVER };
 enum { SIDES = 2, CONNECTIONS_MAX = 160 };
+enum { REST_US_MIN = 60000000, REST_US_MAX = 120000000 }; /* S14: a server waits for 70 s */
 
 /* How one application treats its end. */
 struct end_plan {
@@ -20,6 +21,7 @@ struct end_plan {
     uint32_t write_bytes_max, read_bytes_max; /* of one call; each call draws its size */
     uint64_t write_gap_us, read_gap_us;       /* between two calls; 0: as fast as the library takes or gives */
     uint64_t abort_after_bytes;               /* reset once so many bytes are written and read; UINT64_MAX: never */
+    uint64_t rest_us, rest_after_bytes;       /* once, so long, before it writes more than so much; 0: never */
     bool abort_by_release;                    /* ... not by abort but by closing the handle */
     bool release_early;                       /* close the handle at once when all is written, without reading */
     bool peeks;                               /* looks before it reads */
@@ -40,7 +42,8 @@ struct end {
     uint64_t next_write_at_us, next_read_at_us;
     uint64_t pump_at_us;              /* when the application looks at it again; UINT64_MAX: after an event */
     bool read_blocked, write_blocked; /* until the next READABLE, WRITABLE event */
-    bool fin_sent;                    /* nothing follows `written`: shut down, or released */
+    bool rested;
+    bool fin_sent; /* nothing follows `written`: shut down, or released */
     bool eof, done;
     int error; /* vcl_error that ended it, 0: none */
 };
@@ -70,6 +73,8 @@ struct workload_options {
 
 void connection_plan_draw(struct connection_plan *plan, uint8_t client, const struct workload_options *options,
                           struct rng *rng);
+/* Half of the ends rest once (S12, S14). */
+void connection_plan_rest(struct connection_plan *plan, struct rng *rng);
 /* How much this end may have written by now: a reply waits for its request, a request for the reply before it. */
 uint64_t connection_may_write(const struct connection *c, enum side side);
 /* Both ends are finished with; an end that never came to be counts as finished if the other failed. */
