@@ -106,6 +106,7 @@ static uint32_t decided_in(const uint8_t *frame, size_t len, uint32_t flow_epoch
     struct pmw_open_ack open_ack;
     struct pmw_probe probe;
     struct pmw_path path;
+    struct pmw_reset reset;
     *challenge = 0;
     switch (pmw_type_of(frame, len)) {
     case PMW_DATA:
@@ -123,6 +124,8 @@ static uint32_t decided_in(const uint8_t *frame, size_t len, uint32_t flow_epoch
             return UINT32_MAX;
         *challenge = path.challenge;
         return path.epoch;
+    case PMW_RESET:
+        return pmw_reset_decode(frame, len, &reset) >= 0 ? reset.epoch : UINT32_MAX;
     case PMW_PROBE:
     case PMW_ECHO:
         return pmw_probe_decode(frame, len, &probe) >= 0 ? probe.epoch : UINT32_MAX;

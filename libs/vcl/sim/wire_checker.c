@@ -172,8 +172,9 @@ static uint32_t flow_epoch(const struct simulation *sim, const struct session_re
     uint8_t epoch8 = sim->checkers.stale_plant && s->server_epoch > 0 ? (uint8_t)(f->epoch8 - 1) : f->epoch8;
     uint32_t told = told_epoch(sim, s), reference = s->server_epoch > told ? s->server_epoch : told;
     uint32_t epoch = (uint32_t)pmw_wlsb(reference, epoch8, pmw_frame_epoch_bits(f));
-    /* W10: 4 bits in a short frame. After eight moves in silence it is its client's epoch that it is near to. */
-    if (epoch < s->server_epoch && epoch + (1u << pmw_frame_epoch_bits(f)) <= s->sent_epoch)
+    /* W10: 4 bits in a short frame. After eight moves in silence, or planned ones, of which the server tells nothing
+     * else, it is its client's epoch that it is near to. */
+    if (epoch < reference && epoch + (1u << pmw_frame_epoch_bits(f)) <= s->sent_epoch)
         epoch += 1u << pmw_frame_epoch_bits(f);
     return epoch;
 }
