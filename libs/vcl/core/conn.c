@@ -115,20 +115,25 @@ void vcl__conn_reset_again(struct vcl_conn *c)
     if (!c->aborted || c->peer_knows_reset || c->expired)
         return;
     c->nb_resets_sent = 0;
+    c->reset_at = c->e->now;
     c->want_reset = true;
 }
 
-/* C7: a client's RESET has met a silence, and the server may not have given the session up (S14). A server has many
- * sessions whose clients are gone (S17): its clients ask instead (S16). */
+/* C7: RESET may have met an outage, which ends before the other end gives the session up (S14). A living end with a
+ * path is heard each five seconds (S12). At a server a session without connections does not wait: its client is mostly
+ * gone, and others need its place (S17); one that comes back asks (S16). */
 bool vcl__conn_stays(struct vcl_conn *c)
 {
     struct vcl_engine *e = c->e;
-    if (!c->aborted || c->peer_knows_reset || c->s->dial == NULL || c->s->last_rx > c->dead_at - e->cfg.tombstone_us ||
-        vcl__due(e, c->s->last_rx + e->cfg.hold_us))
+    const struct vcl_session *s = c->s;
+    uint64_t life_us = e->cfg.tombstone_us;
+    bool cut_off = e->now - s->last_rx >= life_us - life_us / 4 || (s->dial != NULL && !vcl__dial_may_send(s));
+    if (!c->aborted || c->peer_knows_reset || life_us == 0 || !cut_off || vcl__dial_gave_up(s) ||
+        (s->dial == NULL && s->nb_open == 0) || vcl__due(e, s->last_rx + e->cfg.hold_us))
         return false;
     list_del(&c->place);
     list_push(&e->tombs, &c->place);
-    c->dead_at = e->now + e->cfg.tombstone_us + 1; /* later than now also when tombstones do not live at all */
+    c->dead_at = e->now + life_us;
     return true;
 }
 

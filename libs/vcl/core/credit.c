@@ -121,7 +121,9 @@ void vcl__credit_told(struct trunk_credit *t, uint64_t now, uint64_t seq, uint32
 bool vcl__credit_unheard(struct trunk_credit *t, uint64_t now, uint64_t ack, uint64_t rtt_us)
 {
     uint64_t patience = 2 * rtt_us > CREDIT_REPEAT_US_MIN ? 2 * rtt_us : CREDIT_REPEAT_US_MIN;
-    if (!t->told || ack >= t->told_seq || now - t->told_at < patience)
+    if (!t->told) /* a trunk that was evicted: what it was told before may be used up */
+        return t->heard;
+    if (ack >= t->told_seq || now - t->told_at < patience)
         return false;
     t->told_at = now;
     return true;

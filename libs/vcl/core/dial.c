@@ -175,7 +175,7 @@ static void suspicion_ripe(struct vcl_session *s)
     d->from_helper_id = d->active.helper_id;
     vcl__dial_path_event(s, VCL_EV_PATH_SUSPECT);
     /* While S9 delays the move, probes are unanswered too: what counts for S10 is that still nothing arrived. */
-    if (other != NULL && (d->suspect_silent || vcl__watch_is_mute(s)))
+    if (other != NULL && (d->suspect_silent || (vcl__watch_is_mute(s) && !d->probe.hinted)))
         vcl__candidates_silent(&d->candidates, s->e->now, &d->active, s->e->cfg.path_penalty_us);
     else if (other != NULL)
         vcl__candidates_fail(&d->candidates, s->e->now, &d->active, s->e->cfg.path_penalty_us);
@@ -273,11 +273,20 @@ void vcl__dial_resumed(struct vcl_session *s)
         }
         vcl__conn_kick(c);
     }
-    if (e->now - d->left_at >= e->cfg.tombstone_us / 2) /* S16: what RESETs met the outage, their tombstones ended */
-        vcl__resume_ask_all(s);
 }
 
 /* --- time ---------------------------------------------------------------------------------------- */
+/* RESUME goes again after a PTO, and ever later when nobody answers: a herd must not ask faster than it is served. */
+static void tick_again(struct vcl_session *s, uint64_t pto)
+{
+    struct dial *d = s->dial;
+    for (uint8_t n = RESUME_PTOS; n < d->nb_ticks && pto < s->e->cfg.pto_max_us; n++)
+        pto *= 2;
+    if (d->nb_ticks < UINT8_MAX)
+        d->nb_ticks++;
+    d->resume_tick_at = s->e->now + pto;
+}
+
 static uint64_t on_timer_resuming(struct vcl_session *s)
 {
     struct vcl_engine *e = s->e;
@@ -299,12 +308,7 @@ static uint64_t on_timer_resuming(struct vcl_session *s)
         choose(s, next_in_turn(s));
         resume(s);
     } else if (vcl__due(e, d->resume_tick_at)) {
-        uint64_t pto = d->resume_pto_us;
-        for (uint8_t n = RESUME_PTOS; n < d->nb_ticks && pto < e->cfg.pto_max_us; n++)
-            pto *= 2;
-        if (d->nb_ticks < UINT8_MAX)
-            d->nb_ticks++;
-        d->resume_tick_at = e->now + pto;
+        tick_again(s, d->resume_pto_us);
         vcl__resume_relist(s);
         vcl__scout_round(s);
     }
@@ -324,7 +328,7 @@ static uint64_t on_timer_active(struct vcl_session *s)
         return next;
     if (d->nb_resume_waits > 0) { /* a RESUME or its answer was lost, though another of this epoch moved us */
         if (vcl__due(e, d->resume_tick_at)) {
-            d->resume_tick_at = e->now + vcl__session_pto(s);
+            tick_again(s, vcl__session_pto(s));
             vcl__resume_relist(s);
         }
         next = d->resume_tick_at < next ? d->resume_tick_at : next;

@@ -70,6 +70,7 @@ struct dial { /* what only the client end of a session has */
     struct home home;
     struct scout scout;
     struct plan plan;
+    uint32_t gone_epoch;     /* S16: the last in which the server said of a connection that it is gone */
     uint64_t last_rx;        /* authentic frame from the active path */
     uint64_t waiting_since;  /* S22: first sending on the active path since last_rx; 0: none */
     uint64_t waiting_lag_us; /* engine.lag_total_us then: our own stalls are not its silence */

@@ -220,6 +220,7 @@ static void a_resume_that_waits_goes_with_its_id(void **state)
     while (info_of(n.session).state == VCL_PATH_ACTIVE)
         wait_for_a_turn(&n, MS);
     vcl_conn_abort(c, n.now);
+    c->peer_knows_reset = true; /* else its tombstone stays until the session gives up (C7) */
     vcl_conn_release(c, n.now);
     while (vcl__session_in_use(n.session))
         wait_for_a_turn(&n, MS);

@@ -105,8 +105,10 @@ void vcl__resume_stop(struct vcl_session *s)
 static void ask_begin(struct vcl_session *s)
 {
     struct dial *d = s->dial;
-    if (d->nb_resume_waits == 0)
+    if (d->nb_resume_waits == 0) {
         d->resume_nonce = vcl__random64(s->e);
+        d->nb_ticks = 1;
+    }
     d->resume_tick_at = s->e->now + vcl__session_pto(s);
     want_frame(s);
     vcl__session_arm(s, d->resume_tick_at);
@@ -193,6 +195,9 @@ static void client_apply(struct vcl_session *s, const struct pmw_resume_ack_conn
         return;
     if (k->window == PMW_WINDOW_GONE) {
         vcl__conn_input(c, CONN_IN_PEER_RESET, VCL_ERR_RESET);
+        if (s->dial->gone_epoch != s->epoch) /* S16: others may be gone, of which nothing was listed */
+            vcl__resume_ask_all(s);
+        s->dial->gone_epoch = s->epoch;
         return;
     }
     if (!vcl__conn_on_peer_state(c, k->rcv_nxt, k->window)) {

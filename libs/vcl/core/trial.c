@@ -68,6 +68,7 @@ void vcl__trial_begin(struct vcl_session *s, const struct route *to)
     struct trial *t = &s->trial;
     if (t->has_validated && route_equal(&t->validated, to)) {
         t->running = t->planned = false;
+        t->nb_failed = 0;
         kick_all(s); /* what did not fit the limit of the path that was left */
         return;
     }
@@ -235,6 +236,8 @@ static void failed(struct vcl_session *s)
     t->nb_failed++;
     s->route = t->validated;
     vcl__ask_on_move(s);
+    struct list *n, *tmp;
+    list_each(n, tmp, &s->conns) vcl__conn_reset_again(container_of(n, struct vcl_conn, in_session));
     kick_all(s);
 }
 

@@ -110,7 +110,8 @@ static void header_in(struct vcl_engine *e, struct trunk *t, const struct pmw_tr
     uint64_t ack = (h->flags & PMW_TRUNK_ACKS) != 0 ? pmw_wlsb(t->out_seq, h->ack_batch, 32) : 0;
     if (ack != 0 && ack <= t->out_seq)
         vcl__watch_acked(&t->watch, e->now, ack, h->ack_bits);
-    if (newest && vcl__credit_unheard(&t->credit, e->now, ack, vcl__watch_rtt(&t->watch)))
+    if (newest && e->cfg.credit_target_us != 0 &&
+        vcl__credit_unheard(&t->credit, e->now, ack <= t->out_seq ? ack : 0, vcl__watch_rtt(&t->watch)))
         vcl__trunk_tell(e, t);
     uint32_t share = newest ? vcl__watch_marks(&t->watch, e->now, h->ce_count, t->out_seq) : 0;
     if (share > 0) {
@@ -164,8 +165,10 @@ int vcl__trunk_receive(struct vcl_engine *e, const struct pmw_addr *from, bool m
     vcl__watch_arrived(&t->watch, &t->in, e->now, seq);
     pmw_replay_mark(&t->in, seq);
     t->watch.marks_in += marked;
-    list_del(&t->lru);
-    list_push(&e->trunk_lru, &t->lru);
+    if (h.nb_entries > 0) { /* who only asks for credit is not in use */
+        list_del(&t->lru);
+        list_push(&e->trunk_lru, &t->lru);
+    }
     e->stats.trunk_batches_in++;
     header_in(e, t, &h, newest);
     drop = vcl__trunk_entries(e, t, h.nb_entries, buf, len);
