@@ -16,6 +16,7 @@
 
 enum {
     KEEPALIVES_MAX = 3, /* C11 */
+    RESETS_MIN = 8,     /* C7: in the life of a tombstone, however slow the path seems */
     BLIND_PTOS = 3,     /* C4: so many in a row, and the frame goes again whatever is known of the path */
 };
 
@@ -63,10 +64,10 @@ static uint64_t reset_deadline(const struct vcl_conn *c)
 {
     if (!c->aborted || c->peer_knows_reset || c->expired)
         return VCL_NEVER;
-    uint64_t pto = vcl__session_pto(c->s), at = c->reset_at;
-    for (uint8_t i = 0; i < c->nb_resets_sent && pto < c->e->cfg.tombstone_us; i++)
+    uint64_t pto = vcl__session_pto(c->s), longest = c->e->cfg.tombstone_us / RESETS_MIN;
+    for (uint8_t i = 0; i < c->nb_resets_sent && pto < longest; i++)
         pto *= 2;
-    return at + pto;
+    return c->reset_at + (pto < longest ? pto : longest);
 }
 
 static uint64_t next_deadline(const struct vcl_conn *c)

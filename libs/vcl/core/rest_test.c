@@ -141,6 +141,29 @@ static void c7_a_reset_outlives_an_outage(void **state)
     }
 }
 
+static unsigned nb_resets;
+
+static enum verdict count_resets(struct testnet *n, struct flight *f)
+{
+    nb_resets += pmw_type_of(f->bytes, f->len) == PMW_RESET;
+    return pmw_type_of(f->bytes, f->len) == PMW_RESET ? DROP : DELIVER;
+}
+
+/* C7: also where the round trip seems to be a second, for what came before was an outage. */
+static void c7_a_reset_is_repeated_on_a_slow_path(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 0, &c, &s);
+    s->s->rtt = (struct rtt){.sampled = true, .srtt_us = SECOND, .rttvar_us = SECOND / 2};
+    n.filter = count_resets;
+    nb_resets = 0;
+    vcl_conn_abort(s, n.now);
+    testnet_run(&n, n.now + 10 * SECOND);
+    assert_in_range(nb_resets, 7, 12);
+    testnet_stop(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -149,6 +172,7 @@ int main(void)
         cmocka_unit_test(c11_a_resume_answers_keepalives),
         cmocka_unit_test(c11_both_ends_hear_of_failed_keepalives),
         cmocka_unit_test(c7_a_reset_outlives_an_outage),
+        cmocka_unit_test(c7_a_reset_is_repeated_on_a_slow_path),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
