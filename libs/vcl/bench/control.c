@@ -4,11 +4,13 @@
 #include "control.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { QUEUE_MAX = 64 };
 
@@ -59,11 +61,27 @@ static void parse(char *line, struct order *o)
     }
 }
 
+/* A line of standard input; false: it has ended. Not by stdio: exit() waits for the lock of each stream (glibc 2.41),
+ * and the thread that waits for orders would have one. */
+static bool read_line(char *line, size_t cap)
+{
+    size_t len = 0;
+    while (len + 1 < cap) {
+        ssize_t n = read(STDIN_FILENO, line + len, 1);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0 || line[len++] == '\n')
+            break;
+    }
+    line[len] = '\0';
+    return len > 0;
+}
+
 static void *run(void *arg)
 {
     static char line[ORDER_BYTES_MAX];
     static struct order o;
-    while (fgets(line, sizeof(line), stdin) != NULL) {
+    while (read_line(line, sizeof(line))) {
         parse(line, &o);
         if (o.word[0] != '\0' && !queue.at_once(&o))
             enqueue(&o);
