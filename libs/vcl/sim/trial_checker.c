@@ -71,6 +71,10 @@ void trial_watch_received(struct trial_watch *w, const uint8_t *frame, size_t le
         resumed(w, resume.epoch, from);
     if (type == PMW_PROBE && pmw_probe_decode(frame, len, &probe) >= 0 && probe.epoch == 0)
         w->probes[w->nb_probes++ % TRIAL_PROBES_MAX] = (struct trial_probe){.way = *from, .nonce = probe.nonce};
+    if (type == PMW_PATH_RESPONSE && pmw_path_decode(frame, len, &response) >= 0 && believed)
+        for (int i = 0; i < TRIAL_ASKED_MAX; i++)
+            if (w->asked[i].challenge == response.challenge && same(&w->asked[i].way, from))
+                w->validated = *from;
     if (w->proved || !same(&w->way, from))
         return;
     w->bytes_in += len;
@@ -156,6 +160,8 @@ bool trial_watch_sent(struct trial_watch *w, const uint8_t *frame, size_t len, u
     int type = pmw_type_of(frame, len);
     uint32_t epoch = decided_in(frame, len, flow_epoch, &challenge);
     bool before = epoch < w->since_epoch;
+    if (challenge != 0)
+        w->asked[w->nb_asked++ % TRIAL_ASKED_MAX] = (struct trial_question){.way = *to, .challenge = challenge};
     if (type == PMW_OPEN_ACK)
         open_answered(w, epoch, to);
     if (type == PMW_ECHO && epoch == 0)

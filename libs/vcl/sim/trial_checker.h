@@ -13,7 +13,7 @@ struct trial_way {
     struct pmw_addr addr;
 };
 
-enum { TRIAL_OPENERS_MAX = 64, TRIAL_PROBES_MAX = 64 };
+enum { TRIAL_OPENERS_MAX = 64, TRIAL_PROBES_MAX = 64, TRIAL_ASKED_MAX = 8 };
 
 struct trial_watch {
     uint32_t epoch;             /* of the RESUME that was read last; 0: none yet */
@@ -35,6 +35,11 @@ struct trial_watch {
         bool before; /* read before this way was on trial: its answer does not count */
     } probes[TRIAL_PROBES_MAX];
     uint32_t nb_probes;
+    struct trial_question { /* the newest challenges: a response proves its way also when the next move waits (S20) */
+        struct trial_way way;
+        uint64_t challenge;
+    } asked[TRIAL_ASKED_MAX];
+    uint32_t nb_asked;
 };
 
 /* A frame of the session was read, a RESUME only if its client really sent it. believed: the server takes that way for
