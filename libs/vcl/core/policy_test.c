@@ -48,6 +48,31 @@ static void a_standstill_is_no_round_trip(void **state)
     assert_true(vcl__rtt_pto(&r, &limits, 0) <= 3 * limits.pto_max_us);
 }
 
+/* C4: nor is one that came before anything was measured: five seconds until a host ran again. */
+static void the_first_answer_may_be_a_standstill(void **state)
+{
+    struct rtt r = {.sampled = false};
+    uint64_t sent_at = 10000000, now = sent_at + 5000000;
+    for (int i = 0; i < 20; i++)
+        vcl__rtt_sample(&r, &limits, now, now - sent_at);
+    assert_int_equal(r.srtt_us, limits.pto_max_us);
+    assert_int_equal(r.min_us, 0); /* a limit is nobody's round trip */
+    assert_true(vcl__rtt_pto(&r, &limits, 0) <= 4 * limits.pto_max_us);
+    vcl__rtt_sample(&r, &limits, now + 1000, 700);
+    assert_int_equal(r.min_us, 700);
+}
+
+/* C4: a path that is far from the beginning is known after two round trips. */
+static void a_far_path_is_believed(void **state)
+{
+    struct rtt r = {.sampled = false};
+    vcl__rtt_sample(&r, &limits, 10000000, 400000);
+    assert_true(3 * vcl__rtt_pto(&r, &limits, 0) > 400000); /* no third PTO before its first answer */
+    vcl__rtt_sample(&r, &limits, 10500000, 400000);
+    assert_true(vcl__rtt_pto(&r, &limits, 0) > 400000);
+    assert_int_equal(r.min_us, 400000);
+}
+
 /* C4: a path that has become so slow is believed as soon as the answers of later round trips say so too. */
 static void a_path_that_becomes_slow_is_believed(void **state)
 {
@@ -285,6 +310,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pto_is_the_formula_of_c4),
         cmocka_unit_test(a_standstill_is_no_round_trip),
+        cmocka_unit_test(the_first_answer_may_be_a_standstill),
+        cmocka_unit_test(a_far_path_is_believed),
         cmocka_unit_test(a_path_that_becomes_slow_is_believed),
         cmocka_unit_test(candidates_are_chosen_by_order_and_penalty),
         cmocka_unit_test(ranks_come_before_order_and_penalty_before_ranks),

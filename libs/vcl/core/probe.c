@@ -116,13 +116,8 @@ int vcl__probe_on_echo(struct vcl_session *s, const struct pmw_probe *p)
         return 0; /* of an earlier path, or answered before */
     bool first = p->nonce == d->probe.nonce, newest = p->nonce - d->probe.nonce + 1 == d->probe.nb_unanswered;
     uint64_t sent_at = newest ? d->probe.sent_at : d->probe.first_sent_at;
-    /* It names the one that it answers: repeated or not, no ambiguity (C4). But the first of many may have waited for a
-     * host that stood still, and a first sample is believed: a far path says so again. */
-    uint64_t rtt_us = s->e->now - sent_at;
-    if (!newest && s->rtt.srtt_us == 0 && rtt_us > s->e->cfg.pto_max_us)
-        rtt_us = s->e->cfg.pto_max_us;
-    if (first || newest)
-        vcl__session_on_rtt(s, rtt_us);
+    if (first || newest) /* it names the one that it answers: repeated or not, no ambiguity (C4) */
+        vcl__session_on_rtt(s, s->e->now - sent_at);
     vcl__path_on_proof(s, d->probe.first_sent_at);
     vcl__ask_on_proof(s, sent_at);
     if (d->probe.interval_us < PROBE_SILENCE_US_MAX)

@@ -11,7 +11,8 @@ enum {
 };
 
 /* A peer, or a helper, that stood still answers all that waited for it at once, and late: that is one silence, however
- * many answers tell of it, and says little of the path. So what was sent before the limit was set does not raise it. */
+ * many answers tell of it, and says little of the path. So what was sent before the limit was set does not raise it.
+ * The first answer of all is no better: its limit is that of the first guess. */
 static uint32_t believed(struct rtt *r, const struct rtt_limits *l, uint64_t now, uint32_t us)
 {
     if (r->limit_us == 0 || now - us >= r->limit_at) {
@@ -26,13 +27,16 @@ static uint32_t believed(struct rtt *r, const struct rtt_limits *l, uint64_t now
 void vcl__rtt_sample(struct rtt *r, const struct rtt_limits *l, uint64_t now, uint64_t rtt_us)
 {
     uint32_t us = rtt_us > RTT_US_MAX ? RTT_US_MAX : (uint32_t)rtt_us;
+    uint32_t all = us;
+    us = believed(r, l, now, us);
+    if (us == all && (r->min_us == 0 || us < r->min_us))
+        r->min_us = us; /* a limit is nobody's round trip */
     if (!r->sampled) {
-        *r = (struct rtt){.sampled = true, .srtt_us = us, .rttvar_us = us / 2, .min_us = us};
+        r->sampled = true;
+        r->srtt_us = us;
+        r->rttvar_us = us / 2;
         return;
     }
-    us = believed(r, l, now, us);
-    if (r->min_us == 0 || us < r->min_us)
-        r->min_us = us;
     uint32_t delta = us > r->srtt_us ? us - r->srtt_us : r->srtt_us - us;
     r->rttvar_us = (uint32_t)((3 * (uint64_t)r->rttvar_us + delta) / 4);
     r->srtt_us = (uint32_t)((7 * (uint64_t)r->srtt_us + us) / 8);

@@ -23,7 +23,7 @@ struct rtt_limits {
 
 /* An answer that came now to what was sent rtt_us ago. */
 void vcl__rtt_sample(struct rtt *r, const struct rtt_limits *l, uint64_t now, uint64_t rtt_us);
-/* Another path: the first sample counts alone. */
+/* Another path: the next sample counts alone, as far as it is believed. */
 void vcl__rtt_forget(struct rtt *r);
 /* Probe timeout after `backoff` timeouts in a row: doubled each time, at most pto_max. */
 uint64_t vcl__rtt_pto(const struct rtt *r, const struct rtt_limits *l, uint32_t backoff);
