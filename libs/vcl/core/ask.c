@@ -5,20 +5,21 @@
  * that everything waits in. So a connection whose PTO has passed does not repeat its frame but asks, once for its whole
  * session, whether the path carries anything at all: a client by PROBE, a server by PATH_CHALLENGE.
  *
- *   PTO ──▶ FIRST ── something that was sent later was answered: the peer has the frame, or never will
- *             │        ▼
- *             │      PAUSE ── the peer's delay of an acknowledgement is over: asked again
- *             │        ▼
- *             │      SECOND ── something that was sent since was answered: the acknowledgement would have come before
- *             │        ▼
- *             │      MISSING ── a moment later the frame goes again
+ *   PTO ──▶ ASKED ── an answer to something that was sent later ──▶ PAUSE ──▶ ASKED ... three times ──▶ it goes again
  *             └─ the third PTO ──▶ it goes again, come what may
+ *
+ * The first answer: the peer has the frame, or never will. The second, asked for when the peer's delay of an
+ * acknowledgement is over: it has sent that, or is just sending it. The third: the acknowledgement would have come
+ * before.
  *
  * An acknowledgement ends it at any point. That a path delivers in order replaces guesses of how late "late" may be.
  */
 #include "state.h"
 
-enum { SIDE_BY_SIDE_US = 300 }; /* answers that left together, in two receptions */
+enum {
+    ANSWERS = 3,           /* C4 */
+    SIDE_BY_SIDE_US = 300, /* answers that left together, in two receptions */
+};
 
 static void ask(struct vcl_session *s, bool alarmed)
 {
@@ -28,10 +29,12 @@ static void ask(struct vcl_session *s, bool alarmed)
         vcl__trial_ask(s);
 }
 
-static void pause(struct vcl_conn *c)
+static void answered(struct vcl_conn *c)
 {
+    uint64_t us = SIDE_BY_SIDE_US + (c->nb_answers++ == 0 ? c->s->limits.peer_delay_us : 0);
     c->ask = ASK_PAUSE;
-    c->ask_after = c->ask_at = c->e->now + c->s->limits.peer_delay_us + SIDE_BY_SIDE_US;
+    c->ask_at = c->e->now + us;
+    c->ask_after = c->ask_at - 1; /* the question of that moment counts */
     vcl__conn_arm(c);
 }
 
@@ -41,21 +44,22 @@ void vcl__ask_begin(struct vcl_conn *c)
 {
     struct vcl_session *s = c->s;
     if (c->ask == ASK_NOT) {
-        c->ask = ASK_FIRST;
+        c->ask = ASKED;
+        c->nb_answers = 0;
         c->ask_after = vcl__sentmap_oldest(&c->sent)->sent_at;
         list_push(&s->ask.waiting, &c->ask_node);
     }
-    if (c->ask == ASK_FIRST && s->ask.proof_at > c->ask_after)
-        pause(c);
-    else if (c->ask == ASK_FIRST || c->ask == ASK_SECOND)
+    if (c->ask == ASKED && s->ask.proof_at > c->ask_after)
+        answered(c);
+    else if (c->ask == ASKED)
         ask(s, true);
 }
 
 bool vcl__ask_step(struct vcl_conn *c)
 {
-    if (c->ask == ASK_MISSING)
+    if (c->nb_answers == ANSWERS)
         return true;
-    c->ask = ASK_SECOND;
+    c->ask = ASKED;
     c->ask_at = VCL_NEVER;
     ask(c->s, false); /* the path has just answered */
     return false;
@@ -86,16 +90,10 @@ void vcl__ask_on_proof(struct vcl_session *s, uint64_t sent_at)
         struct vcl_conn *c = container_of(n, struct vcl_conn, ask_node);
         if (c->ask == ASK_PAUSE)
             continue;
-        if (sent_at <= c->ask_after) {
+        if (sent_at > c->ask_after)
+            answered(c);
+        else
             again = true; /* the answer was to an older question */
-        } else if (c->ask == ASK_FIRST) {
-            pause(c);
-        } else if (c->ask == ASK_SECOND) {
-            c->ask = ASK_MISSING;
-            c->ask_at = s->e->now + SIDE_BY_SIDE_US;
-            list_del(&c->ask_node);
-            vcl__conn_arm(c);
-        }
     }
     if (again)
         ask(s, false);

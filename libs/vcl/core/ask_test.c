@@ -114,12 +114,55 @@ static uint64_t repaired_us(bool from_server, bool of_questions, struct loss *x)
     return us;
 }
 
-/* One PTO, two questions, the peer's delay between them. */
+/* One PTO, three questions, the peer's delay after the first. */
 static void what_an_answer_overtakes_goes_again(void **state)
 {
     struct loss x;
     for (int from_server = 0; from_server < 2; from_server++)
         assert_true(repaired_us(from_server, false, &x) <= 2 * 5 * MS + MS);
+}
+
+struct late { /* who has the frame answers questions, and comes to acknowledge it only after the second */
+    int answer;
+    unsigned nb_answers;
+    uint64_t second_at; /* when the second answer left */
+};
+
+static enum verdict hold_acks(struct testnet *n, struct flight *f)
+{
+    struct late *x = n->filter_ctx;
+    int type = pmw_type_of(f->bytes, f->len);
+    if (type == x->answer && ++x->nb_answers == 2)
+        x->second_at = n->now;
+    return type == PMW_ACK ? DROP : DELIVER;
+}
+
+/* C4: a process may lose its processor between the answer and the acknowledgements that it sends with it: 0.35 ms here.
+ */
+static void an_acknowledgement_may_follow_the_second_answer(void **state)
+{
+    for (int from_server = 0; from_server < 2; from_server++) {
+        struct testnet n;
+        struct vcl_conn *c, *s;
+        start(&n, 0, &c, &s);
+        carry(&n, c, s, 0, 1000, n.now + SECOND);
+        carry(&n, s, c, 0, 1000, n.now + SECOND);
+        testnet_run(&n, n.now + 2 * MS);
+        struct late x = {.answer = from_server ? PMW_PATH_RESPONSE : PMW_ECHO};
+        n.filter = hold_acks;
+        n.filter_ctx = &x;
+        struct vcl_conn *from = from_server ? s : c, *to = from_server ? c : s;
+        testnet_write(&n, from, 1000, 100, 1);
+        while (x.second_at == 0)
+            testnet_run(&n, n.now + 50);
+        testnet_run(&n, x.second_at + 350);
+        n.filter = NULL;
+        testnet_write(&n, to, 1000, 100, 1); /* acknowledges too */
+        testnet_run(&n, n.now + 20 * MS);
+        assert_int_equal(COUNT(n.client, frames_resent) + COUNT(n.server, frames_resent), 0);
+        assert_int_equal(COUNT(from_server ? n.server : n.client, lost_by_time), 0);
+        testnet_stop(&n);
+    }
 }
 
 /* 5 + 10 + 20 ms: three PTOs. */
@@ -138,6 +181,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stalls_send_nothing_again),
         cmocka_unit_test(what_an_answer_overtakes_goes_again),
+        cmocka_unit_test(an_acknowledgement_may_follow_the_second_answer),
         cmocka_unit_test(without_answers_it_goes_at_the_third_pto),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

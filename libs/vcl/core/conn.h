@@ -30,7 +30,7 @@ struct seal { /* W11: of one connection */
     void *block; /* as it was allocated: the contexts want 16 bytes of alignment, an allocator may give less */
 };
 
-enum ask_stage { ASK_NOT, ASK_FIRST, ASK_PAUSE, ASK_SECOND, ASK_MISSING }; /* ask.c */
+enum ask_stage { ASK_NOT, ASKED, ASK_PAUSE }; /* ask.c */
 
 struct vcl_conn {
     struct vcl_engine *e;
@@ -90,6 +90,7 @@ struct vcl_conn {
     uint64_t pto_fired_at, reset_at;
     struct list ask_node; /* C4: session.ask.waiting */
     enum ask_stage ask;
+    uint8_t nb_answers;
     uint64_t ask_after, ask_at; /* waits for a proof that was sent after; when its next step is due, or VCL_NEVER */
     uint64_t dead_at;           /* end of the tombstone; of the patience with a peer that does not finish */
     uint64_t last_data_tx, last_data_rx;
