@@ -26,6 +26,14 @@ int vcl__advice_on_pong(struct vcl_session *s, const struct pmw_probe *p)
     return 0;
 }
 
+/* S18: the server has gone back to another path, or who passes our frames on is not whom we take it for. No answer of
+ * ours will prove this path; but it works, as one that drains. */
+void vcl__advice_other_helper(struct vcl_session *s)
+{
+    fail_helper(s, s->dial->active.helper_id);
+    vcl__plan_begin(s);
+}
+
 void vcl_session_hint(struct vcl_session *s, uint64_t now, uint16_t helper_id, enum vcl_hint hint)
 {
     struct dial *d = s->dial;

@@ -44,6 +44,25 @@ static void s18_a_path_is_proved_however_far(void **state)
     testnet_stop(&n);
 }
 
+/* The control plane gave an address the name of another helper. Nobody can prove that path; the client hears why. */
+static void s18_a_path_of_another_name_is_left(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    testnet_init(&n, 2);
+    n.peer.paths[0].helper_id = 99;
+    n.peer.paths[1].helper_id = 101;
+    testnet_start(&n);
+    testnet_open(&n, &c, &s);
+    assert_int_equal(info_of(n.session).active_helper_id, 99);
+    testnet_write(&n, s, 0, 8000, 2); /* more than the limit of S18, and the client says nothing */
+    read_until(&n, c, 0, 8000, 2);
+    assert_int_equal(info_of(n.session).active_helper_id, 101);
+    assert_true(vcl_conn_session(s)->trial.has_validated);
+    assert_int_equal(stats_of(n.server).trials_failed, 0);
+    testnet_stop(&n);
+}
+
 static enum verdict drop_all(struct testnet *n, struct flight *f)
 {
     return DROP;
@@ -133,6 +152,7 @@ static void c4_a_challenge_that_went_twice_is_no_sample(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(s18_a_path_of_another_name_is_left),
         cmocka_unit_test(s18_a_path_is_proved_however_far),
         cmocka_unit_test(s18_what_was_held_back_moves_too),
         cmocka_unit_test(c4_a_challenge_that_went_twice_is_no_sample),

@@ -244,8 +244,12 @@ int vcl__on_path_challenge(struct vcl_engine *e, const struct route *from, const
     if (vcl__dial_gave_up(s))
         return vcl__drop(e, VCL_DROP_UNKNOWN_SESSION);
     vcl__session_on_rx(s, from);
-    if (p.epoch != s->epoch || p.helper_id != s->dial->active.helper_id)
+    if (p.epoch != s->epoch)
         return vcl__drop(e, VCL_DROP_STALE_EPOCH);
+    if (p.helper_id != s->dial->active.helper_id) {
+        vcl__advice_other_helper(s);
+        return vcl__drop(e, VCL_DROP_STALE_EPOCH);
+    }
     path_respond(s, p.challenge);
     return 0;
 }
