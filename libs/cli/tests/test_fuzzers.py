@@ -16,6 +16,7 @@ from postman_cli.testing.runner import Runner
 FAKE = """#!/bin/sh
 for word; do case $word in -artifact_prefix=*) prefix=${word#*=};; esac; done
 printf 'bad input' > "${prefix}crash-1"
+echo 'file.c:1: not true: a == b' >&2
 exit 77
 """
 
@@ -40,5 +41,7 @@ def test_a_finding_is_kept_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert outcome.failed == 1
         assert copy.read_bytes() == b"bad input"
         assert str(copy) in outcome.notes[0]
+        assert base64.b64encode(b"bad input").decode() in outcome.notes[-1]
+        assert any("file.c:1: not true: a == b" in note for note in outcome.notes)
         log = (tmp_path / run / "fuzz-fake_fuzz.log").read_text()
         assert base64.b64encode(b"bad input").decode() in log

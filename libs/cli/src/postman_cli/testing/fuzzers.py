@@ -3,7 +3,8 @@
 
 A fuzzer is an executable of the fuzz build whose name ends in `_fuzz`. Its corpus is the folder `corpus/<subject>`
 beside or above its source (`frame_fuzz` reads `corpus/frame`); what it finds is kept under .postman/fuzz/<name>. Inputs
-that broke something are also copied into the folder of the run, written into its log, and named in the outcome.
+that broke something are also copied into the folder of the run and written into its log; the outcome names them and
+has them too, for a log that is gone with its machine.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ MEMORY_MIB_MAX = 2048
 
 FINDINGS = ("crash-*", "leak-*", "oom-*", "timeout-*", "slow-unit-*")  # what libFuzzer calls the inputs it keeps
 
+COMPLAINT = re.compile(r"^.*(?:not true:|ERROR: \w+Sanitizer:|runtime error:).*$", re.MULTILINE)
 INPUTS_RUN = re.compile(r"stat::number_of_executed_units: *(\d+)")
 
 
@@ -103,8 +105,12 @@ def _run_one(runner: Runner, fuzzer: Fuzzer, seconds: int) -> Outcome:
     runs = INPUTS_RUN.search(log.read_text(errors="replace"))
     if status == 0 and runs and int(runs[1]) > 0:
         return Outcome(passed=1, notes=[f"{fuzzer.name}: {int(runs[1]):,} inputs"])
+    complaint = COMPLAINT.search(log.read_text(errors="replace"))
     kept = _keep(work, _findings(work) - before, log)
-    return Outcome.failure(f"{fuzzer.name} ended with {status}: see {log}; inputs: {', '.join(kept) or 'none'}")
+    outcome = Outcome.failure(f"{fuzzer.name} ended with {status}: see {log}; inputs: {', '.join(kept) or 'none'}")
+    outcome.notes += [complaint[0].strip()] if complaint else []
+    outcome.notes += [f"in base64: {base64.b64encode(Path(copy).read_bytes()).decode()}" for copy in kept]
+    return outcome
 
 
 def _findings(work: Path) -> set[tuple[Path, int]]:
