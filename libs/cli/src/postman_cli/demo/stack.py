@@ -32,6 +32,10 @@ WORKER_PROGRAM = "postman-helper-worker"
 _START_S = 60
 _STOP_S = 15
 
+_ELSEWHERE = ("nice", "-n", "10")
+"""For what a network has machines of its own: here it would take the processors from helpers, clients and servers just
+when it has something to tell them."""
+
 # The lab has no way out, and so none in: requests are made by a program inside.
 _ASK = """
 import json, sys, urllib.error, urllib.request
@@ -144,20 +148,18 @@ class Stack:
 
     def start(self, host: str, name: str, module: str, arguments: Sequence[str] = (), **env: str) -> Program:
         """Runs `python -m module` in a host, with the environment that finds the control plane."""
-        return self._start(host, name, module, arguments, env, subprocess.DEVNULL)
+        return self._start(host, name, [sys.executable, "-m", module, *arguments], env, subprocess.DEVNULL)
 
     def start_with_orders(self, host: str, name: str, module: str, arguments: Sequence[str], **env: str) -> Program:
         """The same for a program that is told what to do: see Program.order()."""
-        return self._start(host, name, module, arguments, env, subprocess.PIPE)
+        return self._start(host, name, [sys.executable, "-m", module, *arguments], env, subprocess.PIPE)
 
-    def _start(
-        self, host: str, name: str, module: str, arguments: Sequence[str], env: Mapping[str, str], stdin: int
-    ) -> Program:
+    def _start(self, host: str, name: str, argv: Sequence[str], env: Mapping[str, str], stdin: int) -> Program:
         self.work_dir.mkdir(parents=True, exist_ok=True)
         log = self.work_dir / f"{name}.log"
         with log.open("wb") as err:
             process = self.lab[host].start(
-                [sys.executable, "-m", module, *arguments],
+                argv,
                 env={**self._environment, **env},
                 stdin=stdin,
                 stdout=subprocess.PIPE,
@@ -173,12 +175,9 @@ class Stack:
         """The control plane in host `ctl`; every later program is told where they are."""
         host = self.lab.topology.with_role("control")[0]
         state = self.work_dir / "control"
-        self.control = self.start(
-            host.name,
-            "control",
-            "postman_cli",
-            ["up", "--host", host.mgmt_address, "--state-dir", str(state), "--json"],
-        )
+        words = ["up", "--host", host.mgmt_address, "--state-dir", str(state), "--json"]
+        argv = [*_ELSEWHERE, sys.executable, "-m", "postman_cli", *words]
+        self.control = self._start(host.name, "control", argv, {}, subprocess.DEVNULL)
         self.ready = self.control.wait_for(lambda line: "registry_url" in line, "a ready control plane")
         self._environment = self.environment("agent")
 
@@ -235,7 +234,7 @@ class Stack:
         key = Path(self.ready["api_key_files"]["operator"]).read_text().strip()
         url = self.ready[f"{service}_url"] + path
         words = json.dumps({"key": key, "method": method, "url": url, "body": body})
-        argv = self.lab["ctl"].enter([sys.executable, "-c", _ASK])
+        argv = self.lab["ctl"].enter([*_ELSEWHERE, sys.executable, "-c", _ASK])
         done = subprocess.run(argv, input=words, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise StackError(f"{method} {url}: {done.stderr.strip().splitlines()[-1:]}")
