@@ -335,8 +335,11 @@ static uint64_t on_timer_active(struct vcl_session *s)
     }
     if (d->suspect_waits && d->leave_at < next)
         next = d->leave_at;
-    uint64_t plan = vcl__plan_on_timer(s), home = vcl__home_on_timer(s);
+    uint64_t plan = vcl__plan_on_timer(s);
+    if (d->state != VCL_PATH_ACTIVE)
+        return d->resume_tick_at;
     next = plan < next ? plan : next;
+    uint64_t home = vcl__home_on_timer(s);
     return home < next ? home : next;
 }
 

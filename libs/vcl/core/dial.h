@@ -46,7 +46,8 @@ struct plan { /* S19: a move away from a path that works */
     uint64_t nonce;
     uint64_t at;      /* of the next step: the end of the jitter (S20), of a PTO */
     uint64_t sent_at; /* first RESUME of this epoch */
-    uint8_t nb_sent;
+    uint8_t nb_sent;  /* of this epoch */
+    uint8_t nb_stays; /* epochs for which it was asked in vain whether it may stay */
 };
 
 struct dial { /* what only the client end of a session has */

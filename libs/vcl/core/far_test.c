@@ -63,6 +63,34 @@ static void s18_a_path_of_another_name_is_left(void **state)
     testnet_stop(&n);
 }
 
+static enum verdict no_resume_ack(struct testnet *n, struct flight *f)
+{
+    return pmw_type_of(f->bytes, f->len) == PMW_RESUME_ACK ? DROP : DELIVER;
+}
+
+/* S19: such a path answers probes, but no RESUME that asks whether the session may stay. */
+static void s19_a_path_that_answers_no_resume_is_left(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    testnet_init(&n, 2);
+    n.peer.paths[0].helper_id = 99;
+    n.peer.paths[1].helper_id = 101;
+    testnet_start(&n);
+    testnet_open(&n, &c, &s);
+    n.filter = no_resume_ack;
+    vcl_session_hint(n.session, n.now, 99, VCL_HINT_DRAIN);
+    while (n.session->dial->plan.state != PLAN_STAYS)
+        testnet_run(&n, n.now + MS);
+    n.filter = NULL;
+    testnet_run(&n, n.now + SECOND);
+    assert_int_equal(info_of(n.session).epoch, info_of(vcl_conn_session(s)).epoch);
+    assert_true(info_of(n.session).active_helper_id != 99);
+    assert_int_equal(info_of(n.session).active_helper_id, info_of(vcl_conn_session(s)).active_helper_id);
+    exchange(&n, c, s, 0, 8000);
+    testnet_stop(&n);
+}
+
 static enum verdict drop_all(struct testnet *n, struct flight *f)
 {
     return DROP;
@@ -152,6 +180,7 @@ static void c4_a_challenge_that_went_twice_is_no_sample(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(s19_a_path_that_answers_no_resume_is_left),
         cmocka_unit_test(s18_a_path_of_another_name_is_left),
         cmocka_unit_test(s18_a_path_is_proved_however_far),
         cmocka_unit_test(s18_what_was_held_back_moves_too),

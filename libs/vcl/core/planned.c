@@ -7,7 +7,8 @@
  *                                     │ unanswered for 3 PTO
  *                                     ▼
  *                                   STAYS: RESUME(e+2, PLANNED) on the present path, so that a server which had heard
- * the first comes back too ──▶ RESUME_ACK, or the probes of the path judge it (S22)
+ * the first comes back too ──▶ RESUME_ACK, or the probes of the path judge it (S22), or it answers these but no RESUME,
+ * three epochs long: it is left
  */
 #include "state.h"
 
@@ -15,6 +16,7 @@
 
 enum {
     PLAN_PTOS = 3,         /* S19 */
+    STAYS_MAX = 3,         /* S19: epochs, after which a path that answers all but RESUME is left */
     PLAN_JITTER_US = 2000, /* S20: a helper that drains leaves time for it */
 };
 
@@ -88,13 +90,20 @@ void vcl__plan_cancel(struct vcl_session *s)
     s->dial->plan.state = PLAN_NONE;
 }
 
-/* Nobody answers on the other path. */
+/* Nobody answers on the other path; or on this one, which a server does when it knows the helper by another name. */
 static void stay(struct vcl_session *s)
 {
     struct dial *d = s->dial;
-    if (d->plan.state == PLAN_ASKED)
-        vcl__candidates_fail(&d->candidates, s->e->now, &d->plan.path, s->e->cfg.path_penalty_us);
-    d->plan.path = d->active;
+    struct plan *p = &d->plan;
+    if (p->state == PLAN_ASKED) {
+        vcl__candidates_fail(&d->candidates, s->e->now, &p->path, s->e->cfg.path_penalty_us);
+        p->nb_stays = 0;
+    } else if (++p->nb_stays == STAYS_MAX) {
+        vcl__candidates_fail(&d->candidates, s->e->now, &d->active, s->e->cfg.path_penalty_us);
+        vcl__dial_leave(s, false);
+        return;
+    }
+    p->path = d->active;
     ask_first(s, PLAN_STAYS);
 }
 
