@@ -33,6 +33,7 @@ static void answered(struct vcl_conn *c)
 {
     uint64_t us = SIDE_BY_SIDE_US + (c->nb_answers++ == 0 ? c->s->limits.peer_delay_us : 0);
     c->ask = ASK_PAUSE;
+    c->pto_fired_at = c->e->now; /* a path that answers is not silent: the next PTO counts from here */
     c->ask_at = c->e->now + us;
     c->ask_after = c->ask_at - 1; /* the question of that moment counts */
     vcl__conn_arm(c);

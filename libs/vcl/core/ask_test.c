@@ -165,6 +165,42 @@ static void an_acknowledgement_may_follow_the_second_answer(void **state)
     }
 }
 
+static uint64_t distance_us;
+
+static enum verdict lose_one_far_away(struct testnet *n, struct flight *f)
+{
+    f->at = n->now + distance_us;
+    return lose(n, f);
+}
+
+/* C4: one frame that is lost at the end says nothing of congestion, and nothing of sizes: three answers take longer
+ * than two PTOs, but a path that answers is not silent. */
+static void one_lost_frame_cuts_no_window(void **state)
+{
+    for (distance_us = 1 * MS; distance_us <= 40 * MS; distance_us += 3 * MS) {
+        struct testnet n;
+        struct vcl_conn *c, *s;
+        struct loss x = {.left = 0};
+        testnet_init(&n, 0);
+        n.filter = lose_one_far_away;
+        n.filter_ctx = &x;
+        testnet_start(&n);
+        testnet_open(&n, &c, &s);
+        for (uint64_t at = 0; at < 20000; at += 1000)
+            carry(&n, c, s, at, 1000, n.now + SECOND);
+        testnet_run(&n, n.now + 2 * distance_us + 2 * MS);
+        uint32_t window = c->cc.window;
+        uint64_t before = COUNT(n.client, frames_resent); /* while nothing was known of the distance */
+        x.left = 1;
+        carry(&n, c, s, 20000, 1280, n.now + SECOND);
+        testnet_run(&n, n.now + 2 * distance_us + 2 * MS);
+        assert_int_equal(COUNT(n.client, frames_resent) - before, 1);
+        assert_true(c->cc.window >= window);
+        assert_int_equal(COUNT(n.client, mtu_falls), 0);
+        testnet_stop(&n);
+    }
+}
+
 /* 5 + 10 + 20 ms: three PTOs. */
 static void without_answers_it_goes_at_the_third_pto(void **state)
 {
@@ -182,6 +218,7 @@ int main(void)
         cmocka_unit_test(stalls_send_nothing_again),
         cmocka_unit_test(what_an_answer_overtakes_goes_again),
         cmocka_unit_test(an_acknowledgement_may_follow_the_second_answer),
+        cmocka_unit_test(one_lost_frame_cuts_no_window),
         cmocka_unit_test(without_answers_it_goes_at_the_third_pto),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

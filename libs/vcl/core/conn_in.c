@@ -76,11 +76,12 @@ void vcl__conn_detect_lost(struct vcl_conn *c, struct sentmap_ack *a)
 
 /* The round trip that this acknowledgement shows, or 0. It tells which transmission it answers; where that was not the
  * last one, the path is slower than we believed (C4). */
-static uint64_t rtt_shown(const struct sentmap_ack *a)
+static uint64_t rtt_shown(const struct vcl_session *s, const struct sentmap_ack *a)
 {
     /* One that answers a first transmission and also covers a frame that was sent again: the acknowledgement before it
-     * was lost, so its age is that of the outage (Karn). */
-    if (a->rtt_known && (a->tx_echo > 0 || !a->repeated))
+     * was lost, so its age is that of the outage (Karn). But where nothing is known, the PTO may be far too short, and
+     * something is always sent again: too long a sample is better than none, and its limit is low. */
+    if (a->rtt_known && (a->tx_echo > 0 || !a->repeated || !s->rtt.sampled))
         return a->now - a->rtt_sent_at;
     return vcl__rack_was_spurious(a) && a->first_sent_at != 0 ? a->now - a->first_sent_at : 0;
 }
@@ -88,7 +89,7 @@ static uint64_t rtt_shown(const struct sentmap_ack *a)
 static void on_delivered(struct vcl_conn *c, struct sentmap_ack *a, uint32_t bytes_in_flight)
 {
     struct vcl_session *s = c->s;
-    uint64_t rtt_us = rtt_shown(a);
+    uint64_t rtt_us = rtt_shown(s, a);
     if (rtt_us > 0)
         vcl__session_on_rtt(s, rtt_us);
     vcl__ask_end(c);

@@ -248,7 +248,7 @@ void vcl__dial_resumed(struct vcl_session *s)
     d->state = VCL_PATH_ACTIVE;
     d->blind = false;
     d->last_rx = e->now;
-    vcl__rtt_forget(&s->rtt);
+    vcl__rtt_forget(&s->rtt, &s->limits);
     if (d->nb_ticks == 1) /* repeated ones say how long the outage was, not the path (Karn) */
         vcl__session_on_rtt(s, e->now - d->resume_sent_at);
     vcl__path_on_proof(s, d->resume_sent_at);
@@ -335,11 +335,8 @@ static uint64_t on_timer_active(struct vcl_session *s)
     }
     if (d->suspect_waits && d->leave_at < next)
         next = d->leave_at;
-    uint64_t plan = vcl__plan_on_timer(s);
-    if (d->state != VCL_PATH_ACTIVE)
-        return d->resume_tick_at;
+    uint64_t plan = vcl__plan_on_timer(s), home = vcl__home_on_timer(s);
     next = plan < next ? plan : next;
-    uint64_t home = vcl__home_on_timer(s);
     return home < next ? home : next;
 }
 

@@ -91,6 +91,49 @@ static void s19_a_path_that_answers_no_resume_is_left(void **state)
     testnet_stop(&n);
 }
 
+/* C4: its OPEN went four times, and its first frames too, before anything was answered: so no answer was a sample. */
+static void c4_a_far_client_learns_its_round_trip(void **state)
+{
+    for (far_rtt_us = 40 * MS; far_rtt_us <= 400 * MS; far_rtt_us += 20 * MS) {
+        struct testnet n;
+        struct vcl_conn *c, *s;
+        testnet_init(&n, 0);
+        n.filter = far_client;
+        testnet_start(&n);
+        testnet_open(&n, &c, &s);
+        uint64_t begun = n.now, written = 0, got = 0;
+        while (got < 100000) {
+            written += testnet_write(&n, c, written, 100000 - written, 1);
+            testnet_run(&n, n.now + MS);
+            got += testnet_read(&n, s, got, 1);
+            assert_true(n.now - begun < 12 * far_rtt_us);
+        }
+        assert_int_equal(stats_of(n.client).mtu_falls, 0); /* nothing was lost */
+        testnet_stop(&n);
+    }
+}
+
+/* C4, S19: a session at rest, whose planned RESUME is the only measure of the new path. */
+static void c4_a_far_session_keeps_its_estimate_when_it_moves(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    far_rtt_us = 600 * MS;
+    testnet_init(&n, 2);
+    n.filter = far_client;
+    testnet_start(&n);
+    testnet_open(&n, &c, &s);
+    for (uint64_t at = 0; at < 10000; at += 1000)
+        exchange(&n, c, s, at, 1000);
+    testnet_run(&n, n.now + 10 * (uint64_t)SECOND);
+    far_rtt_us += 100 * MS;
+    vcl_session_hint(n.session, n.now, 100, VCL_HINT_DRAIN);
+    while (info_of(n.session).active_helper_id == 100)
+        testnet_run(&n, n.now + MS);
+    assert_in_range(info_of(n.session).srtt_us, far_rtt_us - 100 * MS, far_rtt_us + 100 * MS);
+    testnet_stop(&n);
+}
+
 static enum verdict drop_all(struct testnet *n, struct flight *f)
 {
     return DROP;
@@ -181,6 +224,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(s19_a_path_that_answers_no_resume_is_left),
+        cmocka_unit_test(c4_a_far_client_learns_its_round_trip),
+        cmocka_unit_test(c4_a_far_session_keeps_its_estimate_when_it_moves),
         cmocka_unit_test(s18_a_path_of_another_name_is_left),
         cmocka_unit_test(s18_a_path_is_proved_however_far),
         cmocka_unit_test(s18_what_was_held_back_moves_too),

@@ -150,6 +150,6 @@ void vcl__mtu_on_lost(struct vcl_session *s, uint32_t payload, unsigned tx)
 
 void vcl__mtu_on_pto(struct vcl_session *s, uint32_t payload, uint64_t first_sent_at)
 {
-    if (suspicious(s, payload) && s->last_rx > first_sent_at)
+    if (suspicious(s, payload) && s->ask.proof_at > first_sent_at)
         fall(s);
 }

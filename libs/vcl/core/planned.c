@@ -7,8 +7,7 @@
  *                                     │ unanswered for 3 PTO
  *                                     ▼
  *                                   STAYS: RESUME(e+2, PLANNED) on the present path, so that a server which had heard
- * the first comes back too ──▶ RESUME_ACK, or the probes of the path judge it (S22), or it answers these but no RESUME,
- * three epochs long: it is left
+ * the first comes back too ──▶ RESUME_ACK, or the probes of the path judge it (S22), or after three epochs ──▶ ASKED
  */
 #include "state.h"
 
@@ -16,7 +15,7 @@
 
 enum {
     PLAN_PTOS = 3,         /* S19 */
-    STAYS_MAX = 3,         /* S19: epochs, after which a path that answers all but RESUME is left */
+    STAYS_MAX = 3,         /* S19: epochs, after which a path that answers no RESUME is left for one that does */
     PLAN_JITTER_US = 2000, /* S20: a helper that drains leaves time for it */
 };
 
@@ -67,16 +66,22 @@ static bool possible(const struct vcl_session *s)
            !d->suspect_waits;
 }
 
+/* The present path still works. One that failed, or drains too, is no better: leaving for it would be for ever. */
+static const struct vcl_path *free_candidate(const struct vcl_session *s)
+{
+    const struct dial *d = s->dial;
+    const struct vcl_path *next = vcl__candidates_next(&d->candidates, s->e->now, s->e->now, &d->active);
+    bool other = next != NULL && !vcl__path_equal(next, &d->active);
+    return other && vcl__candidates_is_free(&d->candidates, s->e->now, next) ? next : NULL;
+}
+
 void vcl__plan_begin(struct vcl_session *s)
 {
     struct dial *d = s->dial;
     if (d->plan.state != PLAN_NONE || !possible(s))
         return;
-    const struct vcl_path *next = vcl__candidates_next(&d->candidates, s->e->now, s->e->now, &d->active);
-    if (next == NULL || vcl__path_equal(next, &d->active))
-        return;
-    /* The present path still works. One that failed, or drains too, is no better: leaving for it would be for ever. */
-    if (!vcl__candidates_is_free(&d->candidates, s->e->now, next))
+    const struct vcl_path *next = free_candidate(s);
+    if (next == NULL)
         return;
     d->plan.state = PLAN_WAITS;
     d->plan.path = *next;
@@ -90,7 +95,8 @@ void vcl__plan_cancel(struct vcl_session *s)
     s->dial->plan.state = PLAN_NONE;
 }
 
-/* Nobody answers on the other path; or on this one, which a server does when it knows the helper by another name. */
+/* Nobody answers on the other path. Or on this one, though it works: the server knows its helper by another name, and
+ * so takes no RESUME from it. Then the other candidates are asked, in turn. */
 static void stay(struct vcl_session *s)
 {
     struct dial *d = s->dial;
@@ -98,9 +104,13 @@ static void stay(struct vcl_session *s)
     if (p->state == PLAN_ASKED) {
         vcl__candidates_fail(&d->candidates, s->e->now, &p->path, s->e->cfg.path_penalty_us);
         p->nb_stays = 0;
-    } else if (++p->nb_stays == STAYS_MAX) {
-        vcl__candidates_fail(&d->candidates, s->e->now, &d->active, s->e->cfg.path_penalty_us);
-        vcl__dial_leave(s, false);
+    } else if (p->nb_stays < STAYS_MAX) {
+        p->nb_stays++;
+    }
+    const struct vcl_path *other = p->nb_stays == STAYS_MAX ? free_candidate(s) : NULL;
+    if (other != NULL) {
+        p->path = *other;
+        ask_first(s, PLAN_ASKED);
         return;
     }
     p->path = d->active;
@@ -176,7 +186,7 @@ bool vcl__plan_on_resume_ack(struct vcl_session *s, const struct pmw_resume_ack 
         moved(s);
     /* What is in flight on the old path is answered on the new one: a slower path is known to be slower at once. */
     if (p->nb_sent == 1 && s->e->now - p->sent_at > s->rtt.srtt_us) {
-        s->rtt.sampled = false;
+        vcl__rtt_forget(&s->rtt, &s->limits);
         vcl__session_on_rtt(s, s->e->now - p->sent_at);
     }
     vcl__path_on_proof(s, p->sent_at);

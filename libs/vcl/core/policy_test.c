@@ -62,6 +62,31 @@ static void the_first_answer_may_be_a_standstill(void **state)
     assert_int_equal(r.min_us, 700);
 }
 
+/* C4: the acknowledgements of a first window tell of one round trip, and not that it never varies. */
+static void a_far_path_still_varies(void **state)
+{
+    struct rtt r = {.sampled = false};
+    for (int i = 0; i < 10; i++)
+        vcl__rtt_sample(&r, &limits, 10000000 + (uint64_t)i, 400000);
+    assert_true(3 * vcl__rtt_pto(&r, &limits, 0) > 2 * 400000);
+}
+
+/* C4: another path is believed as far as the one before was. */
+static void a_far_path_after_a_far_one_is_believed(void **state)
+{
+    struct rtt r = {.sampled = false};
+    uint64_t now = 10000000;
+    for (int i = 0; i < 10; i++)
+        vcl__rtt_sample(&r, &limits, now += 1000000, 400000);
+    vcl__rtt_forget(&r, &limits);
+    vcl__rtt_sample(&r, &limits, now + 500000, 500000);
+    assert_int_equal(r.srtt_us, 500000);
+    assert_int_equal(r.min_us, 500000);
+    vcl__rtt_forget(&r, &limits);
+    vcl__rtt_sample(&r, &limits, now + 60000000, 59000000);
+    assert_true(r.srtt_us < 6000000);
+}
+
 /* C4: a path that is far from the beginning is known after two round trips. */
 static void a_far_path_is_believed(void **state)
 {
@@ -312,6 +337,8 @@ int main(void)
         cmocka_unit_test(a_standstill_is_no_round_trip),
         cmocka_unit_test(the_first_answer_may_be_a_standstill),
         cmocka_unit_test(a_far_path_is_believed),
+        cmocka_unit_test(a_far_path_still_varies),
+        cmocka_unit_test(a_far_path_after_a_far_one_is_believed),
         cmocka_unit_test(a_path_that_becomes_slow_is_believed),
         cmocka_unit_test(candidates_are_chosen_by_order_and_penalty),
         cmocka_unit_test(ranks_come_before_order_and_penalty_before_ranks),

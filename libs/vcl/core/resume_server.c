@@ -19,7 +19,7 @@ static void move(struct vcl_session *s, const struct route *from, uint32_t epoch
     vcl__ask_on_move(s);
     if (planned) /* S19: back to where it is, or before the first path was proved; nothing in flight is given up */
         return;
-    vcl__rtt_forget(&s->rtt);
+    vcl__rtt_forget(&s->rtt, &s->limits);
     struct list *n, *tmp;
     list_each(n, tmp, &s->conns)
     {

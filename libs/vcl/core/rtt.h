@@ -14,6 +14,7 @@ struct rtt {
     uint32_t min_us;   /* the least on this path; 0: not measured since the path is another */
     uint32_t limit_us; /* no longer sample is believed; 0: not set. Once a round trip */
     uint64_t limit_at; /* when it was set */
+    bool limited;      /* a sample was cut to it */
 };
 
 struct rtt_limits {
@@ -23,8 +24,8 @@ struct rtt_limits {
 
 /* An answer that came now to what was sent rtt_us ago. */
 void vcl__rtt_sample(struct rtt *r, const struct rtt_limits *l, uint64_t now, uint64_t rtt_us);
-/* Another path: the next sample counts alone, as far as it is believed. */
-void vcl__rtt_forget(struct rtt *r);
+/* Another path: the next sample counts alone. It is believed as far as it was on the path before. */
+void vcl__rtt_forget(struct rtt *r, const struct rtt_limits *l);
 /* Probe timeout after `backoff` timeouts in a row: doubled each time, at most pto_max. */
 uint64_t vcl__rtt_pto(const struct rtt *r, const struct rtt_limits *l, uint32_t backoff);
 

@@ -193,7 +193,7 @@ static void s18_a_far_path_has_time(void **state)
     struct route far = session->route;
     far.addr.port = 6666;
     session->route = far;
-    vcl__rtt_forget(&session->rtt);
+    vcl__rtt_forget(&session->rtt, &session->limits);
     n.server->frame_len = PMW_RESUME_FIXED_BYTES;
     vcl__trial_begin(session, &far);
     n.server->frame_len = 0;
@@ -356,7 +356,7 @@ static void c5_a_pace_that_came_with_the_answer(void **state)
     exchange(&n, c, s, 0, 1000);
     testnet_run(&n, n.now + 10 * MS); /* all is acknowledged: nothing that follows is a sample */
     struct vcl_session *session = vcl_conn_session(s);
-    vcl__rtt_forget(&session->rtt);
+    vcl__rtt_forget(&session->rtt, &session->limits);
     testnet_write(&n, s, 1000, 1000, 2);
     assert_true(list_linked(&s->ready));
     vcl__rtt_sample(&session->rtt, &session->limits, n.now, RTT_US);
