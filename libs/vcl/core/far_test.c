@@ -142,6 +142,37 @@ static void c4_a_far_session_keeps_its_estimate_when_it_moves(void **state)
     testnet_stop(&n);
 }
 
+static enum verdict late_resumes(struct testnet *n, struct flight *f)
+{
+    if (pmw_type_of(f->bytes, f->len) != PMW_RESUME)
+        return DELIVER;
+    if (pmw_addr_equal(&f->to, &n->relays[1].addr))
+        return DROP;
+    if (pmw_addr_equal(&f->to, &n->relays[0].addr))
+        f->at = n->now + far_rtt_us;
+    return DELIVER;
+}
+
+/* S19: the RESUMEs that ask whether the session may stay come after the one that asks the next candidate. */
+static void s19_a_late_resume_takes_no_later_one_back(void **state)
+{
+    for (far_rtt_us = 10 * MS; far_rtt_us <= 120 * MS; far_rtt_us += 10 * MS) {
+        struct testnet n;
+        struct vcl_conn *c, *s;
+        uint64_t at = 0;
+        testnet_init(&n, 2);
+        testnet_start(&n);
+        testnet_open(&n, &c, &s);
+        n.filter = late_resumes;
+        vcl_session_hint(n.session, n.now, 100, VCL_HINT_DRAIN);
+        for (uint64_t until = n.now + SECOND; n.now < until; at += 100)
+            exchange(&n, c, s, at, 100);
+        assert_int_equal(info_of(n.session).epoch, info_of(vcl_conn_session(s)).epoch);
+        assert_int_equal(info_of(n.session).active_helper_id, info_of(vcl_conn_session(s)).active_helper_id);
+        testnet_stop(&n);
+    }
+}
+
 static enum verdict drop_all(struct testnet *n, struct flight *f)
 {
     return DROP;
@@ -234,6 +265,7 @@ int main(void)
         cmocka_unit_test(s19_a_path_that_answers_no_resume_is_left),
         cmocka_unit_test(c4_a_far_client_learns_its_round_trip),
         cmocka_unit_test(c4_a_far_session_keeps_its_estimate_when_it_moves),
+        cmocka_unit_test(s19_a_late_resume_takes_no_later_one_back),
         cmocka_unit_test(s18_a_path_of_another_name_is_left),
         cmocka_unit_test(s18_a_path_is_proved_however_far),
         cmocka_unit_test(s18_what_was_held_back_moves_too),

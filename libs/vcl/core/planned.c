@@ -136,16 +136,18 @@ uint64_t vcl__plan_on_timer(struct vcl_session *s)
         p->state = PLAN_NONE;
         return VCL_NEVER;
     }
-    if (present_path_is_silent(s)) /* its probes judge it, and leave with a higher epoch, or it is heard again */
+    if (present_path_is_silent(s)) { /* its probes judge it, and leave with a higher epoch, or it is heard again */
         p->at = s->e->now + vcl__session_pto(s);
-    else if (p->state == PLAN_WAITS)
+        p->nb_stays = 0;
+    } else if (p->state == PLAN_WAITS) {
         ask_first(s, PLAN_ASKED);
-    else if (p->nb_sent < PLAN_PTOS)
+    } else if (p->nb_sent < PLAN_PTOS) {
         ask(s);
-    else if (s->e->now < s->dial->spacing.next_at)
+    } else if (s->e->now < s->dial->spacing.next_at) {
         p->at = s->dial->spacing.next_at;
-    else /* until it is answered, or the session leaves: the server may be an epoch ahead of us */
+    } else { /* until it is answered, or the session leaves: the server may be an epoch ahead of us */
         stay(s);
+    }
     return p->at;
 }
 
@@ -186,7 +188,8 @@ bool vcl__plan_on_resume_ack(struct vcl_session *s, const struct pmw_resume_ack 
         moved(s);
     /* What is in flight on the old path is answered on the new one: a slower path is known to be slower at once. */
     if (p->nb_sent == 1 && s->e->now - p->sent_at > s->rtt.srtt_us) {
-        vcl__rtt_forget(&s->rtt, &s->limits);
+        if (moves)
+            vcl__rtt_forget(&s->rtt, &s->limits);
         vcl__session_on_rtt(s, s->e->now - p->sent_at);
     }
     vcl__path_on_proof(s, p->sent_at);

@@ -62,6 +62,23 @@ static void s14_a_first_push_to_a_far_client(void **state)
     testnet_stop(&n);
 }
 
+/* S14: a server that stood still has heard the client just before it looks; how long it stood still does not count. */
+static void s14_a_standstill_of_the_server_puts_nothing_off(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    start(&n, 0, &c, &s);
+    struct vcl_engine *client = n.client;
+    testnet_run(&n, n.now + 45 * (uint64_t)SECOND);
+    n.server_asleep_until = n.now + 50 * (uint64_t)SECOND; /* it looks after 70 s */
+    testnet_run(&n, n.now + 51 * (uint64_t)SECOND);
+    n.client = NULL;
+    testnet_run(&n, n.now + 75 * (uint64_t)SECOND);
+    assert_int_equal(vcl_conn_error(s), VCL_ERR_TIMEOUT);
+    n.client = client;
+    testnet_stop(&n);
+}
+
 static enum verdict no_data_to_server(struct testnet *n, struct flight *f)
 {
     return pmw_type_of(f->bytes, f->len) == PMW_DATA && pmw_addr_equal(&f->to, &n->server_addr) ? DROP : DELIVER;
@@ -168,6 +185,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(s14_a_push_after_a_rest_survives_a_dead_helper),
+        cmocka_unit_test(s14_a_standstill_of_the_server_puts_nothing_off),
         cmocka_unit_test(s14_a_first_push_to_a_far_client),
         cmocka_unit_test(c11_a_resume_answers_keepalives),
         cmocka_unit_test(c11_both_ends_hear_of_failed_keepalives),

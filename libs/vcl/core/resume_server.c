@@ -99,10 +99,6 @@ static bool is_pending(const struct vcl_session *s, const struct route *from, co
 static void answer_planned(struct vcl_session *s, const struct route *from, const struct pmw_resume *r)
 {
     struct trial *t = &s->trial;
-    if (t->planned && r->epoch < t->pending_epoch) {
-        vcl__drop(s->e, VCL_DROP_STALE_EPOCH);
-        return;
-    }
     if (!t->planned || r->epoch > t->pending_epoch)
         vcl__trial_plan(s, from, r->epoch);
     struct pmw_resume_ack a = {
@@ -118,6 +114,9 @@ int vcl__resume_answer(struct vcl_engine *e, const struct route *from, const uin
     if (s == NULL)
         return vcl__drop(e, VCL_DROP_UNKNOWN_SESSION);
     if (r.epoch < s->epoch || r.epoch < s->epoch_seen) /* a later one waits behind it */
+        return vcl__drop(e, VCL_DROP_STALE_EPOCH);
+    /* S19: another path has been asked since. That this one comes late, by whichever path, does not take that back. */
+    if (r.epoch > s->epoch && s->trial.planned && r.epoch < s->trial.pending_epoch)
         return vcl__drop(e, VCL_DROP_STALE_EPOCH);
     vcl__session_on_rx(s, from);
     if (is_pending(s, from, &r)) {

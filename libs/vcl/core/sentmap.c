@@ -129,7 +129,8 @@ static void learn(const struct sentmap *m, const struct sent *f, struct sentmap_
         if (!f->moved && f->first_sent_at > out->first_sent_at)
             out->first_sent_at = f->first_sent_at;
     }
-    if (f->tx == out->tx_echo && order > out->rtt_order) {
+    bool went_before_a_move = f->moved && f->tx == 0; /* sent_at is then the move's, or that of another path */
+    if (f->tx == out->tx_echo && order > out->rtt_order && !went_before_a_move) {
         out->rtt_known = true;
         out->rtt_order = order;
         out->rtt_sent_at = f->sent_at;

@@ -148,15 +148,22 @@ uint64_t vcl__session_silence_max(const struct vcl_session *s)
     return s->nb_open > 0 ? s->e->cfg.hold_us + 2 * (uint64_t)KEEPALIVE_US : s->e->cfg.idle_us;
 }
 
+/* Our own stall puts off what is due, not what is not due yet. */
+static uint64_t not_before(const struct vcl_engine *e, uint64_t at)
+{
+    return at + (at <= e->now ? e->lag_us : 0);
+}
+
 /* Server. Handles that the application holds keep a session in memory. */
 static uint64_t silence_check(struct vcl_session *s)
 {
     struct vcl_engine *e = s->e;
-    if (!vcl__due(e, s->last_rx + vcl__session_silence_max(s)))
-        return s->last_rx + vcl__session_silence_max(s) + e->lag_us;
+    uint64_t ends_at = s->last_rx + vcl__session_silence_max(s), forgotten_at = s->last_rx + e->cfg.idle_us;
+    if (!vcl__due(e, ends_at))
+        return not_before(e, ends_at);
     vcl__session_end(s, VCL_ERR_TIMEOUT);
-    if (!vcl__due(e, s->last_rx + e->cfg.idle_us))
-        return s->last_rx + e->cfg.idle_us + e->lag_us;
+    if (!vcl__due(e, forgotten_at))
+        return not_before(e, forgotten_at);
     struct list *n, *tmp;
     list_each(n, tmp, &s->conns) if (!container_of(n, struct vcl_conn, in_session)->released) return e->now +
         e->cfg.idle_us;
