@@ -26,8 +26,8 @@ int vcl__advice_on_pong(struct vcl_session *s, const struct pmw_probe *p)
     return 0;
 }
 
-/* S18: the server has gone back to another path, or who passes our frames on is not whom we take it for. No answer of
- * ours will prove this path; but it works, as one that drains. */
+/* S16, S18: the server has gone back to another path, or who passes our frames on is not whom we take it for. No answer
+ * of ours will prove this path, and no RESUME is taken from it; but it works, as one that drains. */
 void vcl__advice_other_helper(struct vcl_session *s)
 {
     fail_helper(s, s->dial->active.helper_id);

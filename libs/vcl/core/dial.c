@@ -17,6 +17,7 @@
 #include <string.h>
 
 enum {
+    ASKS_MAX = 16,           /* S16: about a second, after which another path is asked */
     RESUME_PTOS = 3,         /* S7 */
     RESUME_TRIAL_FRAMES = 3, /* S7: oldest data that follows an unanswered RESUME */
     RESUME_RTTS = 3,         /* a RESUME of 32 connections takes longer than the probe that measured the path */
@@ -330,6 +331,8 @@ static uint64_t on_timer_active(struct vcl_session *s)
         if (vcl__due(e, d->resume_tick_at)) {
             tick_again(s, vcl__session_pto(s));
             vcl__resume_relist(s);
+            if (d->nb_ticks > ASKS_MAX)
+                vcl__advice_other_helper(s);
         }
         next = d->resume_tick_at < next ? d->resume_tick_at : next;
     }

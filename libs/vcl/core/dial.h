@@ -147,7 +147,7 @@ uint64_t vcl__watch_silence(const struct vcl_session *s);
 
 /* --- advice.c --- */
 int vcl__advice_on_pong(struct vcl_session *s, const struct pmw_probe *p);
-void vcl__advice_other_helper(struct vcl_session *s); /* the server asks another one's path, not the active one */
+void vcl__advice_other_helper(struct vcl_session *s); /* the server takes the active path for another one's */
 
 /* --- planned.c (S19) --- */
 void vcl__plan_begin(struct vcl_session *s); /* to the best candidate, if there is one */

@@ -63,6 +63,32 @@ static void s18_a_path_of_another_name_is_left(void **state)
     testnet_stop(&n);
 }
 
+static enum verdict no_challenge(struct testnet *n, struct flight *f)
+{
+    return pmw_type_of(f->bytes, f->len) == PMW_PATH_CHALLENGE ? DROP : DELIVER;
+}
+
+/* S16: nor is RESUME answered that asks whether the server still has a connection, whose bytes wait for that. */
+static void s16_who_asks_in_vain_asks_elsewhere(void **state)
+{
+    struct testnet n;
+    struct vcl_conn *c, *s;
+    testnet_init(&n, 2);
+    n.peer.paths[0].helper_id = 99;
+    n.peer.paths[1].helper_id = 101;
+    testnet_start(&n);
+    testnet_open(&n, &c, &s);
+    exchange(&n, c, s, 0, 1000);
+    n.filter = no_challenge; /* it would say so */
+    vcl__resume_ask_all(n.session);
+    testnet_write(&n, c, 1000, 1000, 1);
+    testnet_run(&n, n.now + 3 * SECOND);
+    assert_int_equal(testnet_read(&n, s, 1000, 1), 1000);
+    assert_int_equal(info_of(n.session).active_helper_id, 101);
+    assert_int_equal(info_of(n.session).epoch, info_of(vcl_conn_session(s)).epoch);
+    testnet_stop(&n);
+}
+
 static enum verdict no_resume_ack(struct testnet *n, struct flight *f)
 {
     return pmw_type_of(f->bytes, f->len) == PMW_RESUME_ACK ? DROP : DELIVER;
@@ -266,6 +292,7 @@ int main(void)
         cmocka_unit_test(c4_a_far_client_learns_its_round_trip),
         cmocka_unit_test(c4_a_far_session_keeps_its_estimate_when_it_moves),
         cmocka_unit_test(s19_a_late_resume_takes_no_later_one_back),
+        cmocka_unit_test(s16_who_asks_in_vain_asks_elsewhere),
         cmocka_unit_test(s18_a_path_of_another_name_is_left),
         cmocka_unit_test(s18_a_path_is_proved_however_far),
         cmocka_unit_test(s18_what_was_held_back_moves_too),
