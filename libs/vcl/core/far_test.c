@@ -76,10 +76,10 @@ static void s16_who_asks_in_vain_asks_elsewhere(void **state)
     testnet_init(&n, 2);
     n.peer.paths[0].helper_id = 99;
     n.peer.paths[1].helper_id = 101;
+    n.filter = no_challenge; /* it would say so */
     testnet_start(&n);
     testnet_open(&n, &c, &s);
     exchange(&n, c, s, 0, 1000);
-    n.filter = no_challenge; /* it would say so */
     vcl__resume_ask_all(n.session);
     testnet_write(&n, c, 1000, 1000, 1);
     testnet_run(&n, n.now + 3 * SECOND);

@@ -162,7 +162,7 @@ static void moved(struct vcl_session *s)
     d->all_tried = false;
     d->waiting_since = 0;
     d->last_rx = s->e->now;
-    d->resume_tick_at = s->e->now; /* S16: what was asked in vain is asked here, at once */
+    d->resume_tick_at = s->e->now; /* S16: what was asked in vain is asked here */
     d->nb_ticks = 1;
     d->suspect_waits = false;
     memset(&d->probe, 0, sizeof(d->probe));
