@@ -331,7 +331,7 @@ static uint64_t on_timer_active(struct vcl_session *s)
         if (vcl__due(e, d->resume_tick_at)) {
             tick_again(s, vcl__session_pto(s));
             vcl__resume_relist(s);
-            if (d->nb_ticks > ASKS_MAX)
+            if (d->nb_ticks > ASKS_MAX && d->probe.nb_unanswered <= 1) /* else it is silent: S22 */
                 vcl__advice_other_helper(s);
         }
         next = d->resume_tick_at < next ? d->resume_tick_at : next;
