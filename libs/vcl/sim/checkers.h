@@ -23,6 +23,7 @@ struct session_record {
     uint32_t sent_epoch;         /* highest epoch that the client has used */
     uint16_t path_of_epoch_sent; /* helper id of the RESUME of sent_epoch */
     struct pmw_addr told_addr;   /* where the first RESUME of delivered_epoch came from; family 0: none yet */
+    uint32_t planned_epoch;      /* the highest that a planned RESUME asked for (S19) */
     uint32_t open_epoch;         /* highest that an OPEN of the client carried */
     struct trial_watch trial;
     uint8_t client_host;

@@ -286,11 +286,16 @@ static void server_frame_received(struct simulation *sim, const uint8_t *frame, 
     trial_watch_received(&s->trial, frame, len, &way, false);
     if (engine_host_lost_resume(&sim->server.engine, s->id, resume.epoch))
         return;
+    if ((resume.flags & PMW_RESUME_PLANNED) != 0 && resume.epoch > s->planned_epoch)
+        s->planned_epoch = resume.epoch;
     if (resume.epoch > s->delivered_epoch && (resume.flags & PMW_RESUME_PLANNED) == 0) {
         if (!engine_host_resume_waits(&sim->server.engine, s->id, resume.epoch))
             s->told_epoch = s->delivered_epoch;
         s->delivered_epoch = resume.epoch;
-        s->told_addr = resume.epoch > s->open_epoch ? *addr : (struct pmw_addr){0}; /* or an OPEN was first (S2) */
+        /* Or an OPEN was first (S2), or a planned one: then this one only asks (S16), and may be a copy from anywhere.
+         */
+        bool first = resume.epoch > s->open_epoch && resume.epoch != s->planned_epoch;
+        s->told_addr = first ? *addr : (struct pmw_addr){0};
     }
 }
 
